@@ -1,0 +1,250 @@
+"""Tensors and rows in, a Figure out. Nothing here calls plt.show() or keeps pyplot state."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from torch import Tensor
+
+# The first colors of petroff10, a cycle chosen to be told apart by color-blind readers (arXiv:2107.02270)
+COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+LINES = ("-", "--", "-.", ":")
+
+
+def use_course_style() -> None:
+    """Set the look of all figures: color-blind-safe colors, quiet axes, sharp pictures in the notebook."""
+    mpl.rcParams.update(
+        {
+            "axes.prop_cycle": mpl.cycler(color=COLORS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 11,
+            "font.size": 10,
+            "image.cmap": "gray",
+            "legend.frameon": False,
+            "figure.constrained_layout.use": True,
+        }
+    )
+    try:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("retina")
+    except (ImportError, AttributeError):  # a plain Python without a notebook around it
+        pass
+
+
+def new_figure(width: float = 6.0, height: float = 3.5, columns: int = 1, rows: int = 1, **subplots) -> tuple:
+    """Return (figure, axes) without pyplot; `axes` is one Axes, or an array of them for several."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, **subplots)
+
+
+# ------------------------------------------------------------------------------------------------- rows and classes
+
+
+def class_style(k: int) -> dict:
+    """Return color and marker of class k."""
+    return {"color": COLORS[k % len(COLORS)], "marker": MARKERS[k % len(MARKERS)]}
+
+
+def plot_rows(rows: Tensor, labels: Tensor, *, classes: Sequence[str], title: str, most: int = 1500) -> Figure:
+    """Scatter rows (N, 3) in three dimensions, colored by class; at most `most` of them, so that they can be seen."""
+    figure = Figure(figsize=(6, 4.5))
+    axes = figure.add_subplot(projection="3d")
+    rows, labels = rows[:most], labels[:most]
+    for k, name in enumerate(classes):
+        axes.scatter(*rows[labels == k].T.numpy(), s=8, alpha=0.6, label=name, **class_style(k))
+    axes.set(xlabel="x1", ylabel="x2", zlabel="x3", title=title)
+    axes.view_init(elev=20, azim=-40)
+    axes.legend(loc="upper left", markerscale=2)
+    return figure
+
+
+def plot_decision_regions(
+    predict: Callable[[Tensor], Tensor] | None,
+    rows: Tensor,
+    labels: Tensor,
+    *,
+    classes: Sequence[str],
+    slices: Sequence[float] = (0.2, 0.5, 0.8),
+    thickness: float = 0.05,
+    title: str,
+) -> Figure:
+    """Draw slices x3 = constant through the cube: shaded, what `predict` answers; dots, the rows near the slice.
+
+    `predict` takes float rows (N, 3) and returns int64 classes (N,); None draws the rows alone. The dashed lines are
+    where the sum x1 + x2 + x3 is 1 and 2.
+    """
+    figure, all_axes = new_figure(8, 3.7, columns=len(slices), sharey=True)
+    for axes, x3 in zip(np.atleast_1d(all_axes), slices, strict=True):
+        if predict is not None:
+            shade_regions(axes, predict, x3, len(classes))
+        near = (rows[:, 2] - x3).abs() < thickness
+        for k, name in enumerate(classes):
+            points = rows[near & (labels == k)]
+            axes.scatter(points[:, 0], points[:, 1], s=9, label=name, linewidths=0, **class_style(k))
+        for total in (1, 2):
+            axes.axline((total - x3, 0), slope=-1, color="black", linestyle="--", linewidth=0.8)
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="x1", aspect="equal")
+        axes.set_title(f"x3 ≈ {x3}", fontsize=10)
+    np.atleast_1d(all_axes)[0].set_ylabel("x2")
+    handles = [mpl.lines.Line2D([], [], linestyle="", label=name, **class_style(k)) for k, name in enumerate(classes)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def shade_regions(axes: Axes, predict: Callable[[Tensor], Tensor], x3: float, classes: int, steps: int = 101) -> None:
+    """Shade the square of one slice by the class that `predict` answers at each of its points."""
+    ticks = torch.linspace(0, 1, steps)
+    x2, x1 = torch.meshgrid(ticks, ticks, indexing="ij")
+    points = torch.stack([x1, x2, torch.full_like(x1, x3)], dim=-1).view(-1, 3)
+    answers = predict(points).view(steps, steps).numpy()
+    cmap = ListedColormap([COLORS[k % len(COLORS)] for k in range(classes)])
+    axes.imshow(answers, origin="lower", extent=(0, 1, 0, 1), cmap=cmap, vmin=0, vmax=classes - 1, alpha=0.28)
+
+
+# ------------------------------------------------------------------------------------------------- curves and runs
+
+
+def plot_curves(
+    curves: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    baselines: Mapping[str, float] | None = None,
+    percent: bool = False,
+    log: bool = False,
+) -> Figure:
+    """Draw named curves over 1, 2, 3, … with dotted horizontal baselines."""
+    figure, axes = new_figure(6.5, 3.4)
+    for k, (name, values) in enumerate(curves.items()):
+        axes.plot(range(1, len(values) + 1), values, label=name, linestyle=LINES[k % len(LINES)], linewidth=1.6)
+    add_baselines(axes, baselines or {})
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    if log:
+        axes.set_yscale("log")
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if len(curves) > 1:
+        axes.legend()
+    return figure
+
+
+def add_baselines(axes: Axes, baselines: Mapping[str, float]) -> None:
+    """Draw dotted horizontal lines with their names written on them."""
+    for name, value in baselines.items():
+        axes.axhline(value, color="black", linestyle=":", linewidth=1)
+        axes.annotate(
+            name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", ha="right"
+        )
+
+
+def plot_history(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:
+    """Draw loss and accuracy of a training history by epoch, training and validation together."""
+    names = [name for name in ("loss", "accuracy") if f"train_{name}" in history[0]]
+    figure, all_axes = new_figure(8, 3.2, columns=len(names))
+    epochs = [row["epoch"] for row in history]
+    for axes, name in zip(np.atleast_1d(all_axes), names, strict=True):
+        for k, split in enumerate(("train", "val")):
+            if f"{split}_{name}" in history[0]:
+                label = {"train": "training", "val": "validation"}[split]
+                values = [row[f"{split}_{name}"] for row in history]
+                axes.plot(epochs, values, linestyle=LINES[k], marker=MARKERS[k], markersize=4, label=label)
+        axes.set(xlabel="epoch", ylabel=name)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        if name == "accuracy":
+            axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.legend()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def plot_runs(
+    runs: Mapping[str, Sequence[float]],
+    *,
+    xlabel: str,
+    title: str,
+    baselines: Mapping[str, float] | None = None,
+    percent: bool = True,
+) -> Figure:
+    """Draw one dot a run (seed) and, beside each name, mean ± sd: the way this course compares two choices."""
+    figure, axes = new_figure(7.5, 0.9 + 0.42 * len(runs))
+    labels = []
+    for k, (name, values) in enumerate(runs.items()):
+        values = np.asarray(values, dtype=float)
+        jitter = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else [0]
+        axes.scatter(values, k + np.asarray(jitter), s=22, alpha=0.75, **class_style(k))
+        axes.plot([values.mean()] * 2, [k - 0.3, k + 0.3], color="black", linewidth=1.5)
+        labels.append(f"{name}\n{mean_and_sd(values, percent)}")
+    for name, value in (baselines or {}).items():
+        axes.axvline(value, color="black", linestyle=":", linewidth=1)
+        axes.annotate(
+            name, (value, 1), xycoords=("data", "axes fraction"), xytext=(3, 2), textcoords="offset points", fontsize=8
+        )
+    axes.set_yticks(range(len(runs)), labels, fontsize=9)
+    axes.invert_yaxis()
+    axes.set_xlabel(xlabel)
+    axes.set_title(title, pad=16 if baselines else 8)
+    if percent:
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+    return figure
+
+
+def mean_and_sd(values: Sequence[float], percent: bool = False) -> str:
+    """Write mean ± standard deviation of several runs (the sample's, n − 1); one run has no spread."""
+    values = np.asarray(values, dtype=float) * (100 if percent else 1)
+    unit = " %" if percent else ""
+    if len(values) < 2:
+        return f"{values.mean():.2f}{unit} (1 run)"
+    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}{unit} ({len(values)} runs)"
+
+
+# --------------------------------------------------------------------------------------------- images and mistakes
+
+
+def plot_confusion(matrix: Tensor, *, classes: Sequence[str], title: str) -> Figure:
+    """Draw a confusion matrix (K, K) of counts: row = true class, column = answer; shaded by the share of its row."""
+    figure, axes = new_figure(*((4.2, 3.4) if len(classes) <= 4 else (6.2, 5.2)))
+    share = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(matrix.numpy()):
+        color = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{count:,}" if count else "·", ha="center", va="center", color=color, fontsize=9)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="answer of the network", ylabel="true class", title=title)
+    return figure
+
+
+def show_images(
+    images: Tensor, titles: Sequence[str] = (), *, columns: int = 10, title: str = "", size: float = 0.8
+) -> Figure:
+    """Show images (N, C, H, W), uint8 or float, in a grid; gray for one channel, colored for three.
+
+    Float images are stretched over their own common range, so standardized ones can be seen too.
+    """
+    if images.dim() != 4 or images.shape[1] not in (1, 3):
+        raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {tuple(images.shape)}")
+    rows = -(-len(images) // columns)
+    height = size * (1.3 if titles else 1.0) * rows + (0.4 if title else 0)
+    figure, grid = new_figure(size * min(columns, len(images)), height, columns=min(columns, len(images)), rows=rows)
+    pixels = images.float()
+    pixels = (pixels - pixels.min()) / (pixels.max() - pixels.min()).clamp(min=1e-12)
+    for k, axes in enumerate(np.atleast_1d(grid).flat):
+        axes.axis("off")
+        if k < len(images):
+            axes.imshow(pixels[k].permute(1, 2, 0).squeeze(-1), vmin=0, vmax=1)
+            if titles:
+                axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure

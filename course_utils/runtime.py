@@ -1,0 +1,200 @@
+"""Where and how this run happens: seeds, device, profile, recorded results, and the ranks of a distributed run."""
+
+import json
+import os
+import platform
+import random
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+Value = TypeVar("Value")
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RESULTS_FILE = REPOSITORY / "data" / "results.json"
+PROFILES = ("auto", "tiny", "full")
+
+
+def seed_everything(seed: int | None = None) -> torch.Generator:
+    """Seed Python, NumPy and torch, and return a generator of its own for shuffling.
+
+    `seed` is an int ≥ 0; without one, the environment variable COURSE_SEED decides, or 0. Runs repeat exactly on one
+    machine with the same versions, not from one machine to another. Raises ValueError for a negative seed.
+    """
+    seed = current_seed() if seed is None else seed
+    if not isinstance(seed, int) or seed < 0:
+        raise ValueError(
+            f"expected a seed that is a whole number ≥ 0, got {seed!r}: call for example seed_everything(0)"
+        )
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (the global state is what libraries without a generator use)
+    torch.manual_seed(seed)
+    return torch.Generator().manual_seed(seed)
+
+
+def current_seed() -> int:
+    """Return the seed that COURSE_SEED asks for, or 0. Raises ValueError when it is no whole number."""
+    text = os.environ.get("COURSE_SEED", "0")
+    if not text.isdigit():
+        raise ValueError(
+            f"the environment variable COURSE_SEED is {text!r}: expected a whole number ≥ 0, for example 0"
+        )
+    return int(text)
+
+
+def pick_device(prefer: str | None = None) -> torch.device:
+    """Return the fastest device that is here: CUDA, then Apple's MPS, then the CPU; or the one you `prefer`.
+
+    Raises ValueError when the preferred device is unknown or not on this computer.
+    """
+    here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if prefer is None:
+        return torch.device(next(name for name, available in here.items() if available))
+    kind = prefer.split(":")[0]
+    if not here.get(kind, False):
+        usable = ", ".join(name for name, available in here.items() if available)
+        raise ValueError(f"the device {prefer!r} is not on this computer: choose one of {usable}, or leave it out")
+    return torch.device(prefer)
+
+
+def profile() -> str:
+    """Return the profile COURSE_PROFILE asks for: "auto" (default), "tiny" (stand-in data) or "full" (real data)."""
+    name = os.environ.get("COURSE_PROFILE", "auto")
+    if name not in PROFILES:
+        raise ValueError(f"the environment variable COURSE_PROFILE is {name!r}: expected one of {', '.join(PROFILES)}")
+    return name
+
+
+def is_tiny() -> bool:
+    """Say whether this is the short run on stand-in data that tests make."""
+    return profile() == "tiny"
+
+
+def budget(full: Value, tiny: Value) -> Value:
+    """Return `full` for a student's run and `tiny` in the tiny profile, where a notebook has seconds to finish."""
+    return tiny if is_tiny() else full
+
+
+def is_main_process() -> bool:
+    """Say whether this process may print and write files: true unless another rank of a distributed run does."""
+    return not dist.is_available() or not dist.is_initialized() or dist.get_rank() == 0
+
+
+def mean_over_ranks(tensor: Tensor) -> Tensor:
+    """Return the mean of `tensor` over all ranks of a distributed run, or `tensor` itself when there is one process."""
+    if not dist.is_available() or not dist.is_initialized():
+        return tensor
+    total = tensor.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A headline result of this run beside the course's own recorded one."""
+
+    name: str
+    numbers: dict[str, float]
+    course: dict[str, dict]
+    stand_in: bool
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Return (what, this run, recorded) for each number, ready to print."""
+        return [
+            (label(key), shown(key, value), recorded_text(key, self.course.get(key)))
+            for key, value in self.numbers.items()
+        ]
+
+    @property
+    def note(self) -> str:
+        return "stand-in data or the tiny profile: not comparable with the record on real data" if self.stand_in else ""
+
+    def __str__(self) -> str:
+        lines = [f"{what}: {mine} (recorded: {recorded})" for what, mine, recorded in self.rows()]
+        return "\n".join([self.name, *lines] + ([self.note] if self.note else []))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        cells = "".join(
+            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows()
+        )
+        head = "<tr><th style='text-align:left'>{}</th><th>your run</th><th>recorded, mean ± sd</th></tr>"
+        note = f"<p><i>{escape(self.note)}</i></p>" if self.note else ""
+        return f"<table>{head.format(escape(self.name))}{cells}</table>{note}"
+
+
+def label(key: str) -> str:
+    """Return a number's name as a person reads it: `test_accuracy` becomes "test accuracy"."""
+    return key.replace("_", " ")
+
+
+def shown(key: str, value: float) -> str:
+    """Format a number by what its name says it is: an accuracy in %, seconds in s, anything else to four digits."""
+    if "accuracy" in key:
+        return f"{100 * value:.2f} %"
+    if "seconds" in key:
+        return f"{value:.1f} s"
+    return f"{value:.4g}"
+
+
+def recorded_text(key: str, summary: dict | None) -> str:
+    """Format a recorded summary {"mean", "sd", "values"} as `98.38 % ± 0.10 (5 seeds)`."""
+    if summary is None:
+        return "not recorded yet"
+    scale = 100 if "accuracy" in key else 1
+    spread = f"{scale * summary['sd']:.2g}" if "accuracy" not in key else f"{scale * summary['sd']:.2f}"
+    return f"{shown(key, summary['mean'])} ± {spread} ({len(summary['values'])} seeds)"
+
+
+def record(name: str, *, source: str = "", **numbers: float) -> Recorded:
+    """Show headline numbers beside the course's own, and append them to the file that COURSE_RESULTS names.
+
+    `name` is "chapter/what", for example "03/text_recipe"; `numbers` are plain numbers (accuracies from 0 to 1, times
+    in seconds); `source` is the data's own `ImageData.source`, so that stand-in data is never mistaken for the real.
+    Raises ValueError for a name without a chapter and TypeError for a value that is no number.
+    """
+    if "/" not in name:
+        raise ValueError(f'expected a name like "03/text_recipe", got {name!r}')
+    numbers = {key: as_number(key, value) for key, value in numbers.items()}
+    if os.environ.get("COURSE_RESULTS") and is_main_process():
+        line = {"name": name, "seed": current_seed(), "numbers": numbers, "source": source, "profile": profile()}
+        with open(os.environ["COURSE_RESULTS"], "a", encoding="utf-8") as file:
+            file.write(json.dumps(line | {"machine": machine()}) + "\n")
+    course = load_results().get(name, {}).get("numbers", {})
+    return Recorded(name, numbers, course, stand_in=is_tiny() or "stand-in" in source)
+
+
+def as_number(key: str, value: float) -> float:
+    """Return `value` (number or one-element tensor) as a float. Raises TypeError when it is neither."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"expected one number for {key}, got {value!r}") from None
+
+
+def load_results() -> dict[str, dict]:
+    """Return the course's recorded results by name, or {} when none were recorded yet."""
+    if not RESULTS_FILE.exists():
+        return {}
+    return json.loads(RESULTS_FILE.read_text(encoding="utf-8"))["results"]
+
+
+def machine() -> dict[str, str]:
+    """Return the versions and the device that a result was measured with."""
+    device = pick_device()
+    return {
+        "device": torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else f"{device.type}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+    }

@@ -1,0 +1,294 @@
+"""The shared training loop: `fit`, `evaluate`, and the two seams that carry all variation, steps and callbacks."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from tqdm.auto import tqdm
+
+from course_utils.runtime import is_main_process, mean_over_ranks
+
+Batch = Sequence[Tensor]
+Step = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
+
+
+def classification_step(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the loss and accuracy of one batch, ready for `loss.backward()`.
+
+    `batch` is (inputs float (B, …), labels int64 (B,)); the model returns logits (B, classes). Raises ValueError or
+    TypeError when logits and labels do not fit together.
+    """
+    inputs, labels = batch
+    logits = model(inputs)  # (B, classes)
+    check_logits(logits, labels)
+    try:
+        loss = F.cross_entropy(logits, labels)
+    except IndexError:
+        raise ValueError(
+            f"labels run from {labels.min()} to {labels.max()}, but the model has {logits.shape[1]} outputs: "
+            "count classes from 0 and give the last layer one output a class"
+        ) from None
+    return {"loss": loss, "accuracy": (logits.argmax(dim=1) == labels).float().mean()}
+
+
+def check_logits(logits: Tensor, labels: Tensor) -> None:
+    """Raise ValueError or TypeError unless logits are (B, classes) and labels int64 (B,)."""
+    if labels.dtype != torch.int64:
+        raise TypeError(f"expected int64 labels (class indices), got {labels.dtype}: convert them with labels.long()")
+    if logits.dim() != 2 or labels.shape != logits.shape[:1]:
+        raise ValueError(
+            f"expected logits of shape (B, classes) and labels of shape (B,), got {tuple(logits.shape)} and "
+            f"{tuple(labels.shape)}: flatten before the last layer, and pass labels as class indices"
+        )
+
+
+@dataclass
+class State:
+    """What callbacks may read of a running `fit`, and the one field they may write: `stop`."""
+
+    model: nn.Module
+    optimizer: Optimizer
+    epochs: int
+    batches: int  # in one epoch
+    history: list[dict[str, float]]  # one row a finished epoch
+    epoch: int = 0  # the epoch now running, from 0
+    batch: int = 0  # the batch now running, from 0
+    metrics: Mapping[str, Tensor] = field(default_factory=dict)  # what `step` returned for this batch
+    stop: bool = False  # set it to end the training after this epoch
+
+
+class Callback:
+    """Something that happens around the training loop. Override what you need; the rest does nothing."""
+
+    def on_fit_start(self, state: State) -> None:
+        """Run before the first batch."""
+
+    def on_backward(self, state: State) -> None:
+        """Run between `loss.backward()` and `optimizer.step()`: the gradients are there."""
+
+    def on_batch_end(self, state: State) -> None:
+        """Run after the optimizer's step."""
+
+    def on_epoch_end(self, state: State) -> None:
+        """Run after validation: `state.history[-1]` is this epoch's row."""
+
+    def on_fit_end(self, state: State) -> None:
+        """Run once at the end, also when training was interrupted or failed."""
+
+
+def fit(
+    model: nn.Module,
+    train_loader: Iterable[Batch],
+    val_loader: Iterable[Batch] | None = None,
+    *,
+    optimizer: Optimizer,
+    epochs: int,
+    step: Step = classification_step,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+    history: list[dict[str, float]] | None = None,
+) -> list[dict[str, float]]:
+    """Train `model` and return the history: one row of epoch, means over training and validation, and seconds.
+
+    Rows go into `history` as epochs end: pass a list of your own to keep them when you interrupt the training. The
+    model stays usable then, with the weights of the last finished step.
+    Raises ValueError for a loss that is not finite, empty data, or a model and a batch on different devices.
+    """
+    check_fit(model, train_loader, optimizer, epochs)
+    state = State(model, optimizer, epochs, len(train_loader), history if history is not None else [])
+    callbacks = [*callbacks, ProgressBar()] if progress else callbacks
+    try:
+        for callback in callbacks:
+            callback.on_fit_start(state)
+        for state.epoch in range(epochs):
+            start, mean = time.perf_counter(), RunningMean()
+            model.train()
+            for state.batch, batch in enumerate(train_loader):
+                check_batch(model, batch, first=state.batch == 0)
+                state.metrics = step(model, batch)
+                check_loss(state.metrics["loss"], state)
+                optimizer.zero_grad()
+                state.metrics["loss"].backward()
+                for callback in callbacks:
+                    callback.on_backward(state)
+                optimizer.step()
+                mean.update(state.metrics, weight=len(batch[0]))
+                for callback in callbacks:
+                    callback.on_batch_end(state)
+            row = {"epoch": state.epoch + 1, **mean.compute("train_")}
+            if val_loader is not None:
+                row |= evaluate(model, val_loader, step, prefix="val_")
+            state.history.append(row | {"seconds": time.perf_counter() - start})
+            for callback in callbacks:
+                callback.on_epoch_end(state)
+            if state.stop:
+                break
+    finally:
+        for callback in callbacks:
+            callback.on_fit_end(state)
+    return state.history
+
+
+def evaluate(
+    model: nn.Module, loader: Iterable[Batch], step: Step = classification_step, *, prefix: str = ""
+) -> dict[str, float]:
+    """Return the means of `step`'s metrics over all of `loader`, each batch weighted by its size.
+
+    Runs in eval mode and without gradients, and puts every module back into the mode it was in. Raises ValueError for
+    an empty loader or a model on another device.
+    """
+    mean = RunningMean()
+    with eval_mode(model), torch.no_grad():
+        for number, batch in enumerate(loader):
+            check_batch(model, batch, first=number == 0)
+            mean.update(step(model, batch), weight=len(batch[0]))
+    return mean.compute(prefix)
+
+
+@contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode for a while; each module gets its own mode back, also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+class RunningMean:
+    """The mean of each metric over many batches, each weighted by its size: what one big batch would give.
+
+    Nothing is copied off the device until `compute`, so a GPU never has to wait.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Tensor]] = {}
+        self.weights: list[float] = []
+
+    def update(self, metrics: Mapping[str, Tensor], weight: float) -> None:
+        """Add one batch of `weight` samples."""
+        self.weights.append(weight)
+        for name, value in metrics.items():
+            self.values.setdefault(name, []).append(value.detach())
+
+    def compute(self, prefix: str = "") -> dict[str, float]:
+        """Return each mean under `prefix` + its name. Raises ValueError when no batch came or a loss was not finite."""
+        if not self.weights:
+            raise ValueError(
+                "the loader gave no batch: expected at least one; is the data set empty, or drop_last set?"
+            )
+        means = {}
+        for name, values in self.values.items():
+            stacked = torch.stack(values).double() if values[0].device.type != "mps" else torch.stack(values)
+            weights = torch.tensor(self.weights, dtype=stacked.dtype, device=stacked.device)
+            total, count = mean_over_ranks(torch.stack([(stacked * weights).sum(), weights.sum()])).tolist()
+            means[prefix + name] = total / count
+        return means
+
+
+class ProgressBar(Callback):
+    """One bar for the whole training, and a printed row for each epoch."""
+
+    def on_fit_start(self, state: State) -> None:
+        self.bar = tqdm(
+            total=state.epochs * state.batches,
+            unit="batch",
+            leave=False,
+            mininterval=0.2,
+            disable=not is_main_process(),
+        )
+
+    def on_batch_end(self, state: State) -> None:
+        self.bar.update()
+
+    def on_epoch_end(self, state: State) -> None:
+        row = state.history[-1]
+        if is_main_process():
+            if len(state.history) == 1 or state.epoch == 0:
+                print("  ".join(f"{name.replace('_', ' '):>{width(name)}}" for name in row))
+            print("  ".join(f"{shown(name, value):>{width(name)}}" for name, value in row.items()))
+
+    def on_fit_end(self, state: State) -> None:
+        if hasattr(self, "bar"):
+            self.bar.close()
+
+
+def width(name: str) -> int:
+    """Return the width of a column of the epoch table."""
+    return max(len(name), 7)
+
+
+def shown(name: str, value: float) -> str:
+    """Format one entry of a history row: accuracies in %, epochs whole, the rest to four digits."""
+    if name == "epoch":
+        return str(value)
+    if "accuracy" in name:
+        return f"{100 * value:.2f} %"
+    return f"{value:.1f}" if name == "seconds" else f"{value:.4f}"
+
+
+# ------------------------------------------------------------------------------------------------ what can go wrong
+
+
+def check_fit(model: nn.Module, train_loader: Iterable[Batch], optimizer: Optimizer, epochs: int) -> None:
+    """Raise ValueError or TypeError for arguments that `fit` cannot work with."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"expected a model (nn.Module), got {type(model).__name__}: create it first, as in model = Net()"
+        )
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise ValueError(f"expected a whole number of epochs ≥ 1, got {epochs!r}")
+    if not hasattr(train_loader, "__len__"):
+        raise TypeError(
+            f"expected a loader with a length, got {type(train_loader).__name__}: make one with make_loader"
+        )
+    if len(train_loader) == 0:
+        raise ValueError("the training loader is empty: expected at least one batch")
+    mine = {id(parameter) for parameter in model.parameters()}
+    if not any(id(parameter) in mine for group in optimizer.param_groups for parameter in group["params"]):
+        raise ValueError(
+            "the optimizer holds no parameter of this model: create it after the model, from model.parameters()"
+        )
+
+
+def check_batch(model: nn.Module, batch: Batch, *, first: bool) -> None:
+    """Raise ValueError when the `first` batch is empty or lies on another device than the model."""
+    if not first:
+        return
+    if len(batch[0]) == 0:
+        raise ValueError("the first batch is empty: expected at least one sample")
+    there = next((parameter.device for parameter in model.parameters()), None)
+    for tensor in batch:
+        if isinstance(tensor, Tensor) and there is not None and tensor.device.type != there.type:
+            raise ValueError(
+                f"the model is on {there}, but the batch is on {tensor.device}: move one of them, for example with "
+                f"make_loader(…, device={str(there)!r}) or model.to({str(tensor.device)!r})"
+            )
+
+
+def check_loss(loss: Tensor, state: State) -> None:
+    """Raise ValueError when a loss on the CPU is not finite, before it can reach the weights.
+
+    On a GPU the answer would cost a wait in every batch, so there the epoch's mean tells.
+    """
+    if loss.dim() != 0:
+        raise ValueError(f"expected a loss that is one number, got shape {tuple(loss.shape)}: take its mean")
+    if loss.device.type == "cpu" and not math.isfinite(loss.item()):
+        raise ValueError(loss_message(loss.item(), state.batch, state.epoch))
+
+
+def loss_message(loss: float, batch: int, epoch: int) -> str:
+    """Say where the loss stopped being a number and what to try."""
+    return (
+        f"the loss is {loss} at batch {batch + 1} of epoch {epoch + 1}: training stopped before this batch changed the "
+        "weights. Try a learning rate ten times smaller, look for a logarithm or division of zero, and check that the "
+        "inputs are finite and standardized. The weights may be damaged already: build the model anew"
+    )
