@@ -91,7 +91,7 @@ lock: ## Renew requirements.txt from pyproject.toml (needs uv; ARGS=--upgrade ta
 	    --python-version 3.11 --no-header --no-annotate $(ARGS)
 
 format: setup ## Format the code and strip the notebooks' outputs
-	@$(RUN) -m ruff check --fix $(SOURCES)
+	@$(RUN) -m ruff check --fix --exit-zero --quiet $(SOURCES)
 	@$(RUN) -m ruff format $(SOURCES)
 	@$(STRIP) $(NOTEBOOKS)
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.download import DownloadError, download, is_complete
+from course_utils.download import DownloadError, download, missing_files
 from course_utils.runtime import REPOSITORY, profile
 
 STAND_IN_FOLDER = REPOSITORY / "data" / "tiny"
@@ -76,7 +76,7 @@ def check_labels(labels: Tensor, count: int, classes: int | None = None) -> None
 
 def data_folder() -> Path:
     """Return the folder of the published data: COURSE_DATA, or `data/` in the repository."""
-    return Path(os.environ.get("COURSE_DATA", REPOSITORY / "data")).expanduser()
+    return Path(os.environ.get("COURSE_DATA") or REPOSITORY / "data").expanduser()
 
 
 def load_images(name: str, split: str) -> ImageData:
@@ -94,8 +94,9 @@ def load_images(name: str, split: str) -> ImageData:
     data = READERS[name](folder, split, f"{name}/{split} (stand-in)" if stand_in else f"{name}/{split}")
     if stand_in and profile() != "tiny":
         print(
-            f"Stand-in data: {len(data):,} drawn images serve as {name}/{split}: the real ones are not here and "
-            f"could not be downloaded. To get them: python -m course_utils download {name}"
+            f"Stand-in data: {len(data):,} drawn images serve as {name}/{split}, because "
+            f"{missing_files(name, data_folder())[0]} and it could not be downloaded. "
+            f"To get the real ones: python -m course_utils download {name}"
         )
     return data
 
@@ -110,7 +111,7 @@ def locate(name: str) -> Path:
     if profile() == "tiny":
         return STAND_IN_FOLDER
     folder = data_folder()
-    if is_complete(name, folder):
+    if not missing_files(name, folder):
         return folder
     try:
         download(name, folder)

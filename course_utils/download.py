@@ -91,7 +91,20 @@ def download(name: str, root: Path | str, *, progress: bool = True, opener: Open
 
 def is_complete(name: str, root: Path | str) -> bool:
     """Tell whether every file of the data set `name` lies in `root` with its exact size. Raises ValueError."""
-    return all(is_unpacked(file, Path(root) / file.folder) for file in published_files(name))
+    return not missing_files(name, root)
+
+
+def missing_files(name: str, root: Path | str) -> list[str]:
+    """Say of each file of the data set `name` that `root` lacks what is wrong: not there, or of another size."""
+    found = []
+    for file in published_files(name):
+        for member, size in file.members.items():
+            path = Path(root) / file.folder / member
+            if not path.is_file():
+                found.append(f"{path} is not there")
+            elif size not in (None, path.stat().st_size):
+                found.append(f"{path} is damaged: {path.stat().st_size:,} bytes, expected {size:,}")
+    return found
 
 
 def published_files(name: str) -> tuple[PublishedFile, ...]:

@@ -121,6 +121,7 @@ def fit(
                 mean.update(state.metrics, weight=len(batch[0]))
                 for callback in callbacks:
                     callback.on_batch_end(state)
+            check_epoch(mean, state)
             row = {"epoch": state.epoch + 1, **mean.compute("train_")}
             if val_loader is not None:
                 row |= evaluate(model, val_loader, step, prefix="val_")
@@ -180,7 +181,7 @@ class RunningMean:
             self.values.setdefault(name, []).append(value.detach())
 
     def compute(self, prefix: str = "") -> dict[str, float]:
-        """Return each mean under `prefix` + its name. Raises ValueError when no batch came or a loss was not finite."""
+        """Return each mean under `prefix` + its name. Raises ValueError when no batch came."""
         if not self.weights:
             raise ValueError(
                 "the loader gave no batch: expected at least one; is the data set empty, or drop_last set?"
@@ -277,7 +278,7 @@ def check_batch(model: nn.Module, batch: Batch, *, first: bool) -> None:
 def check_loss(loss: Tensor, state: State) -> None:
     """Raise ValueError when a loss on the CPU is not finite, before it can reach the weights.
 
-    On a GPU the answer would cost a wait in every batch, so there the epoch's mean tells.
+    On a GPU the answer would cost a wait in every batch: there `check_epoch` asks once an epoch.
     """
     if loss.dim() != 0:
         raise ValueError(f"expected a loss that is one number, got shape {tuple(loss.shape)}: take its mean")
@@ -285,10 +286,19 @@ def check_loss(loss: Tensor, state: State) -> None:
         raise ValueError(loss_message(loss.item(), state.batch, state.epoch))
 
 
+def check_epoch(mean: "RunningMean", state: State) -> None:
+    """Raise ValueError for the first loss of this epoch that is not finite."""
+    losses = torch.stack(mean.values["loss"]).float().cpu() if mean.weights else torch.zeros(0)
+    bad = (~losses.isfinite()).nonzero()
+    if len(bad):
+        batch = int(bad[0])
+        raise ValueError(loss_message(losses[batch].item(), batch, state.epoch))
+
+
 def loss_message(loss: float, batch: int, epoch: int) -> str:
     """Say where the loss stopped being a number and what to try."""
     return (
-        f"the loss is {loss} at batch {batch + 1} of epoch {epoch + 1}: training stopped before this batch changed the "
-        "weights. Try a learning rate ten times smaller, look for a logarithm or division of zero, and check that the "
-        "inputs are finite and standardized. The weights may be damaged already: build the model anew"
+        f"the loss is {loss} at batch {batch + 1} of epoch {epoch + 1}, so training stopped. Try a learning rate ten "
+        "times smaller, look for a logarithm or division of zero, and check that the inputs are finite and "
+        "standardized. The weights may be damaged already: build the model anew"
     )

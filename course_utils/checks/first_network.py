@@ -140,7 +140,7 @@ def step_models(generator: torch.Generator) -> list[tuple]:
 
 
 def run_two_steps(step: Callable, case: tuple) -> tuple | object:
-    """Return the weights after one and after two steps of plain SGD with learning rate 0.5."""
+    """Return the weights after one and two steps of SGD; where nothing moved, also whether a gradient is there."""
     weight, inputs, labels = case
     model = nn.Linear(4, 3, bias=False)
     model.weight.data = weight.clone()
@@ -150,7 +150,8 @@ def run_two_steps(step: Callable, case: tuple) -> tuple | object:
         if step(model, optimizer, batch, targets) is ...:
             return ...
         after.append(model.weight.detach().clone())
-    return tuple(after)
+    still = torch.equal(after[-1], weight)
+    return (*after, still and model.weight.grad is not None)
 
 
 def written_step(order: str, sign: float = 1.0) -> Callable:

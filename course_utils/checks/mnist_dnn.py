@@ -67,6 +67,10 @@ standardize = function_exercise(
             lambda train, test: (train / 255, test / 255),
         ),
         Mistake(
+            "mean and deviation are those of pixels from 0 to 1: divide the images by 255 first too",
+            lambda train, test: tuple((x - (train / 255).mean()) / (train / 255).std() for x in (train, test)),
+        ),
+        Mistake(
             "subtract the mean before you divide: (x − mean) / std, not x − mean / std",
             lambda train, test: tuple(x / 255 - (train / 255).mean() / (train / 255).std() for x in (train, test)),
         ),
@@ -240,7 +244,7 @@ def momentum_cases(generator: torch.Generator) -> list[tuple]:
 
 
 def run_momentum(step, case: tuple) -> tuple | object:
-    """Return the weights after each of three steps of the answer."""
+    """Return weights and velocity after each of three steps of the answer."""
     weights, gradients, rate, beta = case
     velocity = torch.zeros_like(weights)
     after = []
@@ -253,7 +257,7 @@ def run_momentum(step, case: tuple) -> tuple | object:
         weights, velocity = result
         if weights is ... or velocity is ...:
             return ...
-        after.append(weights)
+        after.append((weights, velocity))
     return tuple(after)
 
 

@@ -1,0 +1,56 @@
+"""Read the notebooks as the tests need them: cells by tag, and exercises in their five cells."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+PATHS = sorted(FOLDER.glob("[0-9][0-9]_*.ipynb"))
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: its name, the variable that holds the answer, and the sources of its cells."""
+
+    name: str
+    variable: str
+    statement: str
+    stub: str
+    solution: str
+    proof: str
+    imports: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Read one notebook."""
+    return nbformat.read(path, as_version=4)
+
+
+def tags(cell: nbformat.NotebookNode) -> list[str]:
+    """Return a cell's tags."""
+    return cell.metadata.get("tags", [])
+
+
+def exercises(path: Path) -> list[Exercise]:
+    """Return a notebook's exercises. Raises AssertionError, naming the cell, where the five-cell pattern is broken."""
+    cells = read(path).cells
+    imports = next(cell.source for cell in cells if cell.id == "imports")
+    found = []
+    for k, cell in enumerate(cells):
+        if "exercise" not in tags(cell):
+            continue
+        check = cells[k + 1].source
+        match = re.fullmatch(r'check\("(\d\d/\w+)", (\w+)\)', check.strip())
+        assert match, f"{path.name}: the cell after {cell.id} should be check(name, answer), got {check!r}"
+        rest = [follower for follower in cells[k + 2 : k + 5] if "solution" in tags(follower)]
+        assert len(rest) == 2, f"{path.name}: {cell.id} lacks its solution cell or its strict assert"
+        found.append(Exercise(*match.groups(), cells[k - 1].source, cell.source, *(c.source for c in rest), imports))
+    return found
+
+
+ALL_EXERCISES = [exercise for path in PATHS for exercise in exercises(path)]

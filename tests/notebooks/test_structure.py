@@ -1,0 +1,108 @@
+"""Every notebook keeps the form that readers, instructors and tools rely on."""
+
+import ast
+import re
+
+import pytest
+from notebook_files import ALL_EXERCISES, PATHS, read, tags
+
+from course_utils.checks.engine import CHAPTERS, exercises
+
+NAMES = [path.stem for path in PATHS]
+pytestmark = pytest.mark.parametrize("path", PATHS, ids=NAMES)
+
+
+def code_cells(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def test_opens_with_what_the_reader_gets(path):
+    opening = read(path).cells[0].source
+    assert opening.startswith(f"# {path.name[:2]} · ")
+    for promise in ("**After this chapter you can**", "**Builds on**", "**Takes**"):
+        assert promise in opening
+
+
+def test_ends_with_a_summary_and_a_way_on(path):
+    assert read(path).cells[-1].source.startswith("## Summary")
+    assert "Go on" in read(path).cells[-1].source
+
+
+def test_cell_ids_are_unique_words(path):
+    ids = [cell.id for cell in read(path).cells]
+    assert len(set(ids)) == len(ids)
+    assert all(re.fullmatch(r"[a-z][a-z0-9-]*", name) for name in ids), "ids are words, so that links to cells last"
+
+
+def test_holds_no_outputs_and_no_counts(path):
+    for cell in code_cells(path):
+        assert not cell.outputs and cell.execution_count is None, cell.id
+
+
+def test_code_cells_parse_and_hold_one_idea(path):
+    for cell in code_cells(path):
+        tree = ast.parse(cell.source)
+        assert cell.id == "imports" or len(cell.source.splitlines()) <= 27, f"{cell.id} is too long for one idea"
+        assert not any(isinstance(node, ast.ImportFrom) and node.names[0].name == "*" for node in ast.walk(tree))
+
+
+def test_prose_comes_between_the_code(path):
+    """At most four plain code cells in a row without prose (an exercise's five cells do not count)."""
+    run = 0
+    for cell in read(path).cells:
+        own = {"exercise", "solution"} & set(tags(cell)) or cell.source.startswith(("check(", "hint("))
+        run = 0 if cell.cell_type == "markdown" or own else run + 1
+        assert run <= 4, f"{cell.id}: a long run of code without a word"
+
+
+def test_prose_cells_are_short(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            plain = re.sub(r"^\|.*$|```.*?```|\$\$.*?\$\$", "", cell.source, flags=re.MULTILINE | re.DOTALL)
+            assert len(plain.split()) <= 170, f"{cell.id}: {len(plain.split())} words"
+
+
+def test_predict_before_and_observe_after(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    least = 2 if path.name.startswith("00") else 8
+    assert text.count("**Predict:") + text.count("**Predict**") >= least
+    assert text.count("**Observe") >= least
+
+
+def test_links_to_other_notebooks_lead_somewhere(path):
+    for cell in read(path).cells:
+        for target in re.findall(r"\]\(([\w.-]+\.ipynb)\)", cell.source):
+            assert (path.parent / target).exists(), f"{cell.id} links to {target}"
+
+
+def test_solutions_are_folded(path):
+    cells = read(path).cells
+    for stub in [k for k, cell in enumerate(cells) if "exercise" in tags(cell)]:
+        solution = next(cell for cell in cells[stub:] if "solution" in tags(cell))
+        assert solution.metadata.get("jupyter", {}).get("source_hidden"), solution.id
+
+
+def test_exercises_and_checks_belong_together(path):
+    chapter = path.name[:2]
+    in_notebook = [exercise.name for exercise in ALL_EXERCISES if exercise.name.startswith(chapter)]
+    assert sorted(in_notebook) == sorted(exercises(chapter)) and chapter in CHAPTERS
+    assert len(in_notebook) >= (1 if chapter == "00" else 4)
+
+
+def test_statements_give_level_and_expected_shape(path):
+    for exercise in [e for e in ALL_EXERCISES if e.name.startswith(path.name[:2])]:
+        assert re.search(r"\*\*Exercise ●+ \(\d+ minutes?\)\.\*\*", exercise.statement), exercise.name
+        assert "*Expected:" in exercise.statement, exercise.name
+
+
+def test_has_a_bug_to_spot(path):
+    text = "\n".join(cell.source for cell in read(path).cells)
+    assert "Spot the bug" in text or path.name.startswith("00")
+
+
+def test_no_accuracy_is_typed_into_prose_as_ours(path):
+    """Percentages with two decimals are measured; in prose they may only be the textbook's figures."""
+    textbook = {"67.17", "96.66", "97.94"}
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            assert set(re.findall(r"(\d\d\.\d\d) %", cell.source)) <= textbook, cell.id

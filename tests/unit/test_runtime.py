@@ -1,0 +1,276 @@
+"""Seeds, devices, profiles, recorded results, and the ranks of a distributed run."""
+
+import json
+import random
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from course_utils import runtime
+from course_utils.runtime import (
+    budget,
+    current_seed,
+    is_main_process,
+    is_tiny,
+    mean_over_ranks,
+    pick_device,
+    profile,
+    record,
+    seed_everything,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch, tmp_path):
+    """Keep the reader's own environment and the course's own results out of these tests."""
+    for name in ("COURSE_SEED", "COURSE_PROFILE", "COURSE_RESULTS", "COURSE_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(runtime, "RESULTS_FILE", tmp_path / "no results.json")
+
+
+# ------------------------------------------------------------------------------------------------------------ seeds
+
+
+def draws():
+    return random.random(), float(np.random.rand()), torch.rand(1).item()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7, 2**32 + 7, 2**40])
+def test_one_seed_repeats_python_numpy_and_torch(seed):
+    seed_everything(seed)
+    first = draws()
+    others = draws()
+    seed_everything(seed)
+    assert draws() == first
+    seed_everything(seed + 1)
+    for again, before, later in zip(draws(), first, others, strict=True):
+        assert again != before != later
+
+
+def test_the_generator_is_seeded_alike_and_its_own():
+    generator = seed_everything(3)
+    state = torch.random.get_rng_state()
+    numbers = torch.rand(5, generator=generator)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(numbers, torch.rand(5, generator=torch.Generator().manual_seed(3)))
+    assert generator is not torch.default_generator
+
+
+@pytest.mark.parametrize(("text", "seed"), [(None, 0), ("0", 0), ("12", 12)])
+def test_course_seed_decides_when_no_seed_is_given(text, seed, monkeypatch):
+    if text is not None:
+        monkeypatch.setenv("COURSE_SEED", text)
+    assert current_seed() == seed
+    seed_everything()
+    numbers = draws()
+    seed_everything(seed)
+    assert draws() == numbers
+
+
+def test_an_explicit_seed_wins_over_course_seed(monkeypatch):
+    monkeypatch.setenv("COURSE_SEED", "12")
+    seed_everything(0)
+    zero = draws()
+    monkeypatch.delenv("COURSE_SEED")
+    seed_everything()
+    assert draws() == zero
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "0", [0]])
+def test_a_bad_seed_is_refused(seed):
+    with pytest.raises(ValueError, match=r"whole number ≥ 0, got .*seed_everything\(0\)"):
+        seed_everything(seed)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "three", "0x1", "²"])
+def test_a_bad_course_seed_is_named(text, monkeypatch):
+    monkeypatch.setenv("COURSE_SEED", text)
+    for ask in (current_seed, seed_everything):
+        with pytest.raises(ValueError, match="COURSE_SEED is .*whole number ≥ 0"):
+            ask()
+
+
+# ------------------------------------------------------------------------------------------------ devices, profiles
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "prefer", "device"),
+    [
+        (False, False, None, "cpu"),
+        (False, True, None, "mps"),
+        (True, False, None, "cuda"),
+        (True, True, None, "cuda"),
+        (True, True, "cpu", "cpu"),
+        (True, True, "mps", "mps"),
+        (True, False, "cuda:1", "cuda:1"),
+    ],
+)
+def test_the_fastest_or_the_preferred_device(cuda, mps, prefer, device, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert pick_device(prefer) == torch.device(device)
+
+
+@pytest.mark.parametrize("prefer", ["cuda", "cuda:0", "mps", "tpu", "gpu", ""])
+def test_a_device_that_is_not_here_is_refused(prefer, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"is not on this computer: choose one of cpu, or leave it out") as error:
+        pick_device(prefer)
+    assert repr(prefer) in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "tiny"), [(None, False), ("auto", False), ("full", False), ("tiny", True)])
+def test_profiles(text, tiny, monkeypatch):
+    if text is not None:
+        monkeypatch.setenv("COURSE_PROFILE", text)
+    assert profile() == (text or "auto")
+    assert is_tiny() is tiny
+    assert budget(10, 2) == (2 if tiny else 10)
+    assert budget(full=(1, 2), tiny=None) == (None if tiny else (1, 2))
+
+
+@pytest.mark.parametrize("text", ["Tiny", "small", "tiny "])
+def test_a_bad_profile_is_named(text, monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", text)
+    for ask in (profile, is_tiny, lambda: budget(1, 2)):
+        with pytest.raises(ValueError, match="COURSE_PROFILE is .*expected one of auto, tiny, full"):
+            ask()
+
+
+# --------------------------------------------------------------------------------------------------------- results
+
+
+def test_results_are_appended_as_json_lines(tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    monkeypatch.setenv("COURSE_RESULTS", str(file))
+    monkeypatch.setenv("COURSE_SEED", "4")
+    record("03/text", source="mnist/test", test_accuracy=0.9721, seconds=12)
+    monkeypatch.setenv("COURSE_PROFILE", "tiny")
+    record("05/größer", loss=0.5)
+    first, second = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert set(first) == {"name", "seed", "numbers", "source", "profile", "machine"}
+    assert first["name"] == "03/text"
+    assert first["seed"] == 4
+    assert first["numbers"] == {"test_accuracy": 0.9721, "seconds": 12.0}
+    assert first["source"] == "mnist/test"
+    assert first["profile"] == "auto"
+    assert set(first["machine"]) == {"device", "torch", "python", "system"}
+    assert first["machine"]["torch"] == torch.__version__
+    assert (second["name"], second["numbers"], second["profile"]) == ("05/größer", {"loss": 0.5}, "tiny")
+
+
+def test_other_ranks_write_no_results(tmp_path, monkeypatch):
+    file = tmp_path / "results.jsonl"
+    monkeypatch.setenv("COURSE_RESULTS", str(file))
+    monkeypatch.setattr(runtime, "is_main_process", lambda: False)
+    record("03/text", loss=1.0)
+    assert not file.exists()
+
+
+def test_without_course_results_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    record("03/text", loss=1.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_show_the_course_own_beside_this_run(tmp_path, monkeypatch):
+    file = tmp_path / "results.json"
+    values = [0.98, 0.984, 0.985]
+    numbers = {
+        "test_accuracy": {"mean": 0.983, "sd": 0.0026, "values": values},
+        "seconds": {"mean": 31.25, "sd": 1.234, "values": values},
+        "loss": {"mean": 0.05123, "sd": 0.00321, "values": values},
+    }
+    file.write_text(json.dumps({"results": {"03/text": {"numbers": numbers}}}), encoding="utf-8")
+    monkeypatch.setattr(runtime, "RESULTS_FILE", file)
+    text = str(record("03/text", test_accuracy=0.97216, seconds=9.04, loss=0.123456, parameters=98))
+    assert text.splitlines() == [
+        "03/text",
+        "test accuracy: 97.22 % (recorded: 98.30 % ± 0.26 (3 seeds))",
+        "seconds: 9.0 s (recorded: 31.2 s ± 1.2 (3 seeds))",
+        "loss: 0.1235 (recorded: 0.05123 ± 0.0032 (3 seeds))",
+        "parameters: 98 (recorded: not recorded yet)",
+    ]
+    assert repr(record("03/other", loss=1)) == "03/other\nloss: 1 (recorded: not recorded yet)"
+
+
+@pytest.mark.parametrize(
+    ("tiny", "source", "noted"),
+    [
+        (False, "", False),
+        (False, "mnist/test", False),
+        (False, "mnist/test (stand-in)", True),
+        (True, "", True),
+        (True, "mnist/test", True),
+    ],
+)
+def test_stand_in_results_say_that_they_are(tiny, source, noted, monkeypatch):
+    if tiny:
+        monkeypatch.setenv("COURSE_PROFILE", "tiny")
+    result = record("03/text", source=source, loss=1.0)
+    for shown in (str(result), result._repr_html_()):
+        assert ("stand-in" in shown) is noted
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        1,
+        1.0,
+        True,
+        torch.tensor(1.0),
+        torch.tensor([1.0]),
+        torch.ones(1, 1),
+        torch.tensor(1),
+        np.float32(1),
+        np.ones(()),
+    ],
+)
+def test_a_number_or_a_tensor_of_one(value):
+    result = record("03/text", loss=value)
+    assert result.numbers == {"loss": 1.0}
+    assert type(result.numbers["loss"]) is float
+
+
+@pytest.mark.parametrize(
+    "value", ["much", "0.97", None, [1.0, 2.0], [1.0], torch.tensor([1.0, 2.0]), torch.tensor([]), 1j, np.ones(2)]
+)
+def test_what_is_no_number_is_refused_and_not_written(value, tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "results.jsonl"))
+    with pytest.raises(TypeError, match="expected one number for accuracy, got"):
+        record("03/text", loss=1.0, accuracy=value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_needs_its_chapter():
+    with pytest.raises(ValueError, match=r'like "03/text_recipe", got \'text_recipe\''):
+        record("text_recipe", loss=1.0)
+
+
+def test_html_is_escaped():
+    html = record("03/<script>", **{"<img_src=x>": 1.0})._repr_html_()
+    assert "<script>" not in html and "<img" not in html
+    assert "03/&lt;script&gt;" in html and "&lt;img src=x&gt;" in html
+
+
+# ----------------------------------------------------------------------------------------------------------- ranks
+
+
+def test_one_process_is_the_main_one_and_its_mean_its_own():
+    tensor = torch.tensor([1.0, 2.0])
+    assert is_main_process()
+    assert mean_over_ranks(tensor) is tensor
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo over a shared file")
+def test_two_ranks_agree_on_their_mean(run_on_two_ranks):
+    printed = run_on_two_ranks(
+        "from course_utils.runtime import is_main_process, mean_over_ranks\n"
+        "mine = torch.tensor([1.0, 10.0]) if rank == 0 else torch.tensor([4.0, -10.0])\n"
+        "before = mine.clone()\n"
+        "print(is_main_process(), mean_over_ranks(mine).tolist(), torch.equal(mine, before))\n"
+    )
+    assert [text.strip() for text in printed] == ["True [2.5, 0.0] True", "False [2.5, 0.0] True"]
