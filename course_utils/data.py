@@ -51,6 +51,11 @@ class ImageData:
         count, *shape = self.images.shape
         return f"{self.source}: {count:,} images of shape {tuple(shape)}, {len(self.classes)} classes"
 
+    @property
+    def is_stand_in(self) -> bool:
+        """Say whether these are the drawn images that ship with the course, not the published ones."""
+        return "(stand-in)" in self.source
+
     def select(self, rows: Tensor) -> "ImageData":
         """Return the images and labels at `rows` (int64 indices or a bool mask)."""
         return ImageData(self.images[rows], self.labels[rows], self.classes, self.source)

@@ -3,6 +3,7 @@
 COURSE_SCREENSHOTS=folder keeps a picture of every control and of every figure, for a person to look at.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -25,7 +26,7 @@ from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "browser-tests"
-PATIENCE = 180  # seconds for the slowest thing, a whole notebook on a busy machine
+PATIENCE = 60  # seconds for one thing to happen on a busy machine; a whole notebook gets four times as long
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 USUAL_PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
@@ -40,7 +41,7 @@ SETTINGS = {
     # every cell is on the page, also those far below, so that tests find them
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
 }
-RED_BOX = "application/vnd.jupyter.stderr"  # how JupyterLab marks errors and warnings alike
+RED_BOX = "application/vnd.jupyter.stderr"  # errors and warnings alike
 BROKEN_CONTROL = re.compile(r"\w+\(children=|Error displaying widget|Loading widget")
 PANEL = "window.jupyterapp?.shell.currentWidget"
 
@@ -182,10 +183,8 @@ def end_family(server: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         server.kill()
     if hasattr(os, "killpg"):
-        try:
+        with contextlib.suppress(ProcessLookupError):  # the group is empty, as it should be
             os.killpg(server.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # all gone, as it should be
     for child in psutil.wait_procs(children, timeout=5)[1]:
         child.kill()
 
@@ -199,7 +198,7 @@ class Notebook:
     def __init__(self, page: Page, name: str) -> None:
         self.page, self.name = page, name
         self.question = ""  # what a dialog asked before a kernel ran
-        self.ran = False
+        self.is_started = False
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel is idle; note and answer a dialog that comes first."""
@@ -221,9 +220,15 @@ class Notebook:
 
     def run_all(self) -> None:
         """Run all cells, once for all tests that look at the result."""
-        if not self.ran:
-            self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-            self.ran = True
+        if not self.is_started:
+            run = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
+            self.page.evaluate(f"void {run}.finally(() => {{ window.hasRun = true; }})")
+            self.is_started = True
+        self.page.wait_for_function("window.hasRun", timeout=4 * 1000 * PATIENCE)  # `evaluate` would wait for ever
+
+    def prompts(self) -> list[str]:
+        """Return what stands left of the code cells that are not folded: `[3]:` when run, `[ ]:` or `[*]:` when not."""
+        return self.page.locator(".jp-CodeCell .jp-InputArea-prompt").all_inner_texts()
 
     def type_and_run(self, cell_id: str, text: str | None = None) -> None:
         """Click into a cell, replace its text when one is given, and press Shift + Enter."""
@@ -233,14 +238,15 @@ class Notebook:
             self.page.keyboard.insert_text(text)
         self.page.keyboard.press("Shift+Enter")
 
-    def troubles(self) -> list[str]:
-        """Return the text of every output that shows an error, a warning or a broken control.
-
-        JupyterLab shows errors of a control's callback nowhere but in its log console, so this looks there too.
-        """
+    def open_log(self) -> None:
+        """Open JupyterLab's log console: it shows errors of a control's callback, and nothing else does."""
         if not self.page.locator(".jp-LogConsolePanel").count():
             self.page.evaluate("window.jupyterapp.commands.execute('logconsole:open', {activate: false})")
             self.page.locator(".jp-LogConsolePanel").wait_for()
+
+    def troubles(self) -> list[str]:
+        """Return the text of every output, also in the log, that shows an error, a warning or a broken control."""
+        self.open_log()
         outputs = self.page.locator(".jp-OutputArea-output").evaluate_all(
             "outputs => outputs.map(output => [output.dataset.mimeType, output.innerText])"
         )
@@ -267,7 +273,7 @@ def page_of(lab: Lab, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
 
 
 @pytest.fixture
-def shoot(request: pytest.FixtureRequest) -> Callable[[Locator, str], None]:
+def shoot() -> Callable[[Locator, str], None]:
     """Return a function that keeps a picture of a part of the page when COURSE_SCREENSHOTS names a folder."""
     folder = os.environ.get("COURSE_SCREENSHOTS")
 

@@ -1,7 +1,6 @@
 """Every control of every notebook: arrow keys and the mouse change the picture and the text beside it."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -40,11 +39,11 @@ def handle_of(cell: Locator, label: str) -> Locator:
     return cell.locator(".widget-slider").filter(has=own_label).locator(".noUi-handle")
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
-    """Ask again and again until the condition holds; fail when it does not in time."""
+def wait_for_another_picture(image: Locator, before: bytes, seconds: float = 30) -> None:
+    """Return when the pixels on the screen differ; fail when they stay the same."""
     deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:g} s in vain: {what}"
+    while image.screenshot() == before:
+        assert time.monotonic() < deadline, f"the picture is still the same after {seconds:g} s"
         time.sleep(0.05)
 
 
@@ -67,12 +66,12 @@ def test_arrow_keys_change_picture_and_text(page_of, shoot, name, cell_id):
     expect(cell.locator(".noUi-handle")).to_have_count(len(controls))
     shoot(cell, f"{name}-{cell_id}-before")
     for label, text in controls.items():
-        handle_of(cell, label).focus()
+        handle_of(cell, label).click()
         before = picture.screenshot()
         expect(cell.locator(".widget-html")).not_to_contain_text(text)
         notebook.page.keyboard.press("ArrowRight")
         expect(cell.locator(".widget-html")).to_contain_text(text)
-        wait_until(lambda old=before: picture.screenshot() != old, f"another picture for {label}")
+        wait_for_another_picture(picture, before)
     assert notebook.troubles() == []
     shoot(cell, f"{name}-{cell_id}-after")
 
@@ -88,7 +87,7 @@ def test_the_mouse_drags_a_slider(page_of):
     mouse.move(end["x"] + end["width"] + 40, end["y"], steps=5)
     mouse.up()
     expect(cell.locator(".widget-html")).to_contain_text("frequency = 10 Hz")
-    wait_until(lambda: cell.locator("img").screenshot() != before, "another picture")
+    wait_for_another_picture(cell.locator("img"), before)
 
 
 @pytest.mark.parametrize(("name", "cell_id"), EXPLORERS)
@@ -96,12 +95,11 @@ def test_time_from_key_press_to_picture(page_of, latencies, name, cell_id):
     """Measure only: the summary at the end prints the medians."""
     notebook = page_of(name)
     notebook.run_all()
-    cell = notebook.cell(cell_id)
+    cell, page = notebook.cell(cell_id), notebook.page
+    cell.locator("img").evaluate(TIMER)
     for label in EXPLORERS[name, cell_id]:
         handle_of(cell, label).focus()
-        cell.locator("img").evaluate(TIMER)
-        for press in range(8):
-            before = notebook.page.evaluate("window.delays.length")
-            notebook.page.keyboard.press("ArrowLeft" if press % 2 == 0 else "ArrowRight")
-            notebook.page.wait_for_function("before => window.delays.length > before", arg=before)
-        latencies[f"{name} {cell_id}: {label}"] = notebook.page.evaluate("window.delays")
+        for presses in range(1, 7):  # there and back, so that every slider ends where it was
+            page.keyboard.press("ArrowLeft" if presses % 2 else "ArrowRight")
+            page.wait_for_function("presses => window.delays.length === presses", arg=presses)
+        latencies[f"{name} {cell_id}: {label}"] = page.evaluate("window.delays.splice(0)")

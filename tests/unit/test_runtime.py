@@ -88,7 +88,7 @@ def test_a_bad_seed_is_refused(seed):
 def test_a_bad_course_seed_is_named(text, monkeypatch):
     monkeypatch.setenv("COURSE_SEED", text)
     for ask in (current_seed, seed_everything):
-        with pytest.raises(ValueError, match="COURSE_SEED is .*whole number ≥ 0"):
+        with pytest.raises(ValueError, match=r"COURSE_SEED is .*whole number ≥ 0"):
             ask()
 
 
@@ -136,7 +136,7 @@ def test_profiles(text, tiny, monkeypatch):
 def test_a_bad_profile_is_named(text, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", text)
     for ask in (profile, is_tiny, lambda: budget(1, 2)):
-        with pytest.raises(ValueError, match="COURSE_PROFILE is .*expected one of auto, tiny, full"):
+        with pytest.raises(ValueError, match=r"COURSE_PROFILE is .*expected one of auto, tiny, full"):
             ask()
 
 
