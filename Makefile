@@ -25,8 +25,9 @@ WORKERS ?= 2
 
 NOTEBOOKS = notebooks/*.ipynb
 SOURCES = course_utils tests data notebooks
-# Cell ids stay: exercises and their checks are found by them.
-STRIP = $(RUN) -m nbstripout --keep-id --extra-keys "metadata.kernelspec metadata.language_info"
+# Cell ids stay: exercises and their checks are found by them. The kernelspec stays: without it JupyterLab asks every
+# reader which kernel to start.
+STRIP = $(RUN) -m nbstripout --keep-id --extra-keys "metadata.language_info"
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:

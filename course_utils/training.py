@@ -94,11 +94,12 @@ def fit(
     progress: bool = True,
     history: list[dict[str, float]] | None = None,
 ) -> list[dict[str, float]]:
-    """Train `model` and return the history: one row of epoch, means over training and validation, and seconds.
+    """Train `model` and return the history: a row an epoch with means and seconds.
 
-    Rows go into `history` as epochs end: pass a list of your own to keep them when you interrupt the training. The
-    model stays usable then, with the weights of the last finished step.
-    Raises ValueError for a loss that is not finite, empty data, or a model and a batch on different devices.
+    Rows go into `history` as epochs end: pass a list of your own to keep them when you
+    interrupt the training. The model stays usable then, as the last finished step left it.
+    Raises ValueError for a loss that is not finite, for empty data, and for a model and a
+    batch on different devices.
     """
     check_fit(model, train_loader, optimizer, epochs)
     state = State(model, optimizer, epochs, len(train_loader), history if history is not None else [])

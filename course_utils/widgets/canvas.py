@@ -66,8 +66,9 @@ class Explorer(widgets.VBox):
         """Draw the picture for the controls' values; a value that does not fit is explained in the text."""
         try:
             text = self.picture.update(**self.values())
-        except ValueError as error:
-            self.text.value = f"<p role='alert'><b>Not possible:</b> {escape(str(error))}</p>"
+        except Exception as error:  # JupyterLab hides what a callback raises: a reader would see an old picture
+            what = "Not possible" if isinstance(error, ValueError) else type(error).__name__
+            self.text.value = f"<p role='alert'><b>{what}:</b> {escape(str(error))}</p>"
             return
         self.text.value = f"<p>{escape(text)}</p>"
         self.image.value = self.renderer.png()
@@ -86,21 +87,19 @@ def explore(picture: Picture, **controls: widgets.Widget) -> Explorer:
     return Explorer(picture, controls)
 
 
-def slider(description: str, value: float, low: float, high: float, step: float, **options) -> widgets.FloatSlider:
+def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.FloatSlider:
     """Return a slider that redraws while it is dragged."""
+    decimals = len(f"{step:g}".partition(".")[2])
     return widgets.FloatSlider(
-        value=value,
-        min=low,
-        max=high,
-        step=step,
-        description=description,
-        style={"description_width": "8em"},
-        **options,
+        value=value, min=low, max=high, step=step, description=description, readout_format=f".{decimals}f", **wide()
     )
 
 
 def choice(description: str, options: list, value: object) -> widgets.SelectionSlider:
     """Return a slider over a few given values, which the arrow keys step through."""
-    return widgets.SelectionSlider(
-        options=options, value=value, description=description, style={"description_width": "8em"}
-    )
+    return widgets.SelectionSlider(options=options, value=value, description=description, **wide())
+
+
+def wide() -> dict:
+    """Return the look that all controls share: room for the name, and a track long enough to be dragged."""
+    return {"style": {"description_width": "8em"}, "layout": widgets.Layout(width="34em", height="28px")}

@@ -24,13 +24,13 @@ class NeuronPicture:
         self.moving = [self.shade]
         for k, name in enumerate(("sum below 1", "sum above 1")):
             points = rows[near & (sums_above_one == bool(k))]
-            dots = axes.scatter(points[:, 0], points[:, 1], s=9, linewidths=0, label=name, **class_style(k))
+            dots = axes.scatter(points[:, 0], points[:, 1], s=6, linewidths=0, label=name, **class_style(k))
             self.moving.append(dots)
         (self.line,) = axes.plot([], [], color="black", linewidth=2)
         self.moving.append(self.line)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="x1", ylabel="x2")
         self.figure.colorbar(self.shade, ax=axes, label="output of the neuron", shrink=0.8)
-        self.figure.legend(loc="outside lower center", ncols=2)
+        self.figure.legend(loc="outside lower center", ncols=2, markerscale=2.5)
 
     def update(self, w1: float, w2: float, w3: float, bias: float) -> str:
         """Move the boundary; say where the neuron is on and how well that answers "is the sum above 1?"."""
@@ -41,7 +41,8 @@ class NeuronPicture:
         right = (on == self.truth).float().mean()
         return (
             f"w1 = {w1:g}, w2 = {w2:g}, w3 = {w3:g}, bias = {bias:g}: the neuron is on (output above 0) for "
-            f"{on.float().mean():.1%} of all rows. “On” answers “is the sum above 1?” rightly for {right:.1%} of them."
+            f"{on.float().mean():.1%} of all rows. On means that the sum is above 1, off that it is below: "
+            f"{right:.1%} of the rows agree."
         )
 
 
@@ -79,9 +80,12 @@ class DescentPicture:
         axes.axhline(baseline, color="black", linestyle=":", linewidth=1)
         axes.annotate(
             "best constant answer", (1, baseline), xycoords=("axes fraction", "data"), xytext=(0, 3),
-            textcoords="offset points", ha="right",
+            textcoords="offset points", ha="right", bbox={"color": "white", "pad": 1},
         )  # fmt: skip
-        axes.set(ylim=(0, 2.2), xlabel="step", ylabel="training loss")
+        longest = max(map(len, losses.values()))
+        axes.set(
+            xlim=(0, longest + 1), ylim=(0, 2.2), xlabel="step", ylabel="training loss\n(gray: the others, smoothed)"
+        )
 
     def update(self, rate: float, batch_size: int) -> str:
         """Show the training with this learning rate and batch size."""

@@ -28,6 +28,13 @@ def test_ends_with_a_summary_and_a_way_on(path):
     assert "Go on" in read(path).cells[-1].source
 
 
+def test_names_its_kernel(path):
+    """Without a kernelspec JupyterLab asks each reader which kernel to start."""
+    assert read(path).metadata == {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    }
+
+
 def test_cell_ids_are_unique_words(path):
     ids = [cell.id for cell in read(path).cells]
     assert len(set(ids)) == len(ids)

@@ -59,7 +59,7 @@ WRONG_ANSWERS = {
         (STEP + LOSS + "    loss.backward()\n    optimizer.step()", "zero the gradients"),
         (STEP + LOSS + "    loss.backward()\n    optimizer.zero_grad()\n    optimizer.step()", "nothing moves"),
         (STEP + LOSS + "    optimizer.zero_grad()\n    loss.backward()", "optimizer.step() missing"),
-        (STEP + LOSS + "    loss = -loss\n    optimizer.zero_grad()\n    loss.backward()\n    optimizer.step()", "sign"),
+        (STEP + LOSS + "    optimizer.zero_grad()\n    (-loss).backward()\n    optimizer.step()", "sign"),
         (STEP + LOSS + "    optimizer.zero_grad()\n    optimizer.step()\n    loss.backward()", "nothing moves"),
     ],
     "01/dead_units": [
@@ -124,7 +124,8 @@ WRONG_ANSWERS = {
         (MOMENTUM + "    velocity = beta * velocity + (1 - beta) * gradient\n"
          "    return weights - rate * velocity, velocity", "does not damp"),
         (MOMENTUM + "    return weights - rate * (beta * velocity + gradient), velocity", "memory is lost"),
-        (MOMENTUM + "    velocity = beta * velocity + gradient\n    return weights + rate * velocity, velocity", "uphill"),
+        (MOMENTUM + "    velocity = beta * velocity + gradient\n"
+         "    return weights + rate * velocity, velocity", "uphill"),
         (MOMENTUM + "    return weights - rate * gradient, gradient", "plain SGD"),
         (MOMENTUM + "    velocity = beta * velocity + gradient\n    return weights - rate * velocity", "two tensors"),
     ],

@@ -498,6 +498,19 @@ def test_on_other_devices_the_epoch_s_end_finds_the_first_bad_loss():
     check_loss(torch.tensor(math.nan, device="meta"), state)  # not asked: that would make a GPU wait
 
 
+def test_without_a_look_at_each_batch_the_epoch_s_end_stops_the_training(monkeypatch):
+    """On a GPU no batch waits for its loss: the check at the end of the epoch is the one that counts."""
+    monkeypatch.setattr(training, "check_loss", lambda loss, state: None)
+    rows = ROWS.clone()
+    rows[20] = math.nan  # in the second batch of 16
+    model, history = nn.Linear(3, 3), []
+    with pytest.raises(ValueError, match=r"the loss is nan at batch 2 of epoch 1"):
+        fit(
+            model, make_loader((rows, LABELS), 16), optimizer=sgd(model), epochs=3, history=history, progress=False
+        )  # fmt: skip
+    assert history == []
+
+
 def test_a_loss_of_many_numbers_is_refused():
     model = nn.Linear(3, 3)
 
