@@ -6,7 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor
@@ -123,15 +123,19 @@ def plot_curves(
     baselines: Mapping[str, float] | None = None,
     percent: bool = False,
     log: bool = False,
+    every: int = 1,
 ) -> Figure:
-    """Draw named curves over 1, 2, 3, … with dotted horizontal baselines."""
+    """Draw named curves, one value `every` so many steps, with dotted horizontal baselines; the y axis starts at 0."""
     figure, axes = new_figure(6.5, 3.4)
     for k, (name, values) in enumerate(curves.items()):
-        axes.plot(range(1, len(values) + 1), values, label=name, linestyle=LINES[k % len(LINES)], linewidth=1.6)
+        steps = range(1, every * len(values) + 1, every)
+        axes.plot(steps, values, label=name, linestyle=LINES[k % len(LINES)], linewidth=1.6)
     add_baselines(axes, baselines or {})
     axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
     if log:
         axes.set_yscale("log")
+    elif axes.get_ylim()[1] > 0:
+        axes.set_ylim(bottom=min(0, *(min(values) for values in curves.values())))
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(curves) > 1:
@@ -192,7 +196,7 @@ def plot_runs(
         )
     axes.set_yticks(range(len(runs)), labels, fontsize=9)
     axes.invert_yaxis()
-    axes.set_xlabel(xlabel)
+    axes.set_xlabel(f"{xlabel} (one dot a run; bar: mean)")
     axes.set_title(title, pad=16 if baselines else 8)
     if percent:
         axes.xaxis.set_major_formatter(PercentFormatter(1))
@@ -215,13 +219,13 @@ def plot_confusion(matrix: Tensor, *, classes: Sequence[str], title: str) -> Fig
     """Draw a confusion matrix (K, K) of counts: row = true class, column = answer; shaded by the share of its row."""
     figure, axes = new_figure(*((4.2, 3.4) if len(classes) <= 4 else (6.2, 5.2)))
     share = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
-    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))  # so that rare mistakes show some color
     for (row, column), count in np.ndenumerate(matrix.numpy()):
-        color = "white" if share[row, column] > 0.5 else "black"
+        color = "white" if share[row, column] > 0.3 else "black"
         axes.text(column, row, f"{count:,}" if count else "·", ha="center", va="center", color=color, fontsize=9)
     axes.set_xticks(range(len(classes)), classes)
     axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="answer of the network", ylabel="true class", title=title)
+    axes.set(xlabel="answer of the network (shade: share of its row)", ylabel="true class", title=title)
     return figure
 
 

@@ -48,6 +48,8 @@ parameter_count = value_exercise(
         95: "the three biases of the output layer are missing",
         68: "a 5 → 5 layer is missing: there are three hidden layers, so two steps from 5 to 5",
         18: "these are the biases only: add one weight for each connection",
+        84: "one bias for each neuron, not one for each layer",
+        128: "one 5 → 5 layer too many: there are three hidden layers, so two steps from 5 to 5",
         83: "the hidden layers' biases are missing: one for each of their 15 neurons",
     },
     praise="(3·5 + 5) + (5·5 + 5) + (5·5 + 5) + (5·3 + 3) = 98.",
@@ -68,7 +70,8 @@ def one_hot_cases(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
         labels = torch.randint(classes, (count,), generator=generator)
         labels[: count // 2] = outputs[: count // 2].argmax(dim=1)
         cases.append((outputs, nn.functional.one_hot(labels, classes).float()))
-    return cases
+    one_class = torch.tensor([[0.1, 0.8, 0.3], [0.4, 0.9, 0.2]])
+    return [*cases, (one_class, torch.tensor([[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]))]
 
 
 def accuracy(outputs: Tensor, one_hot: Tensor) -> Tensor:
@@ -112,10 +115,6 @@ one_hot_accuracy = function_exercise(
             "that is the number of right rows: divide by how many rows there are",
             lambda outputs, one_hot: (outputs.argmax(dim=1) == one_hot.argmax(dim=1)).sum(),
         ),
-        Mistake(
-            "the outputs are hardly ever exactly 0 or 1: compare which class is largest",
-            lambda outputs, one_hot: (outputs == one_hot).all(dim=1).float().mean(),
-        ),
     ],
     praise="One comparison of two argmaxes, and no table to fill wrongly.",
     hints=[
@@ -140,25 +139,36 @@ def step_models(generator: torch.Generator) -> list[tuple]:
 
 
 def run_two_steps(step: Callable, case: tuple) -> tuple | object:
-    """Return the weights after one and two steps of SGD; where nothing moved, also whether a gradient is there."""
+    """Return the weights after one and two steps of SGD; where nothing moved, which parts of a step ran at all."""
     weight, inputs, labels = case
     model = nn.Linear(4, 3, bias=False)
     model.weight.data = weight.clone()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    ran = set()
+    model.weight.register_hook(lambda gradient: ran.add("backward"))
+    optimizer.register_step_post_hook(lambda *arguments: ran.add("step"))
     after = []
     for batch, targets in zip(inputs, labels, strict=True):
-        if step(model, optimizer, batch, targets) is ...:
-            return ...
+        returned = step(model, optimizer, batch, targets)
         after.append(model.weight.detach().clone())
-    still = torch.equal(after[-1], weight)
-    return (*after, still and model.weight.grad is not None)
+    if torch.equal(after[-1], weight):
+        return ... if returned is ... else (*after, *sorted(ran))
+    return tuple(after)
 
 
-def written_step(order: str, sign: float = 1.0) -> Callable:
+def softmax_first(outputs: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(outputs.softmax(dim=1), labels)
+
+
+def mse_loss(outputs: Tensor, labels: Tensor) -> Tensor:
+    return nn.functional.mse_loss(outputs, nn.functional.one_hot(labels, outputs.shape[1]).float())
+
+
+def written_step(order: str, sign: float = 1.0, loss_of: Callable = nn.functional.cross_entropy) -> Callable:
     """Return a training step whose parts run in the given order of letters: z(ero), b(ackward), s(tep)."""
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> None:
-        loss = sign * nn.functional.cross_entropy(model(inputs), labels)
+        loss = sign * loss_of(model(inputs), labels)
         parts = {"z": optimizer.zero_grad, "b": loss.backward, "s": optimizer.step}
         for letter in order:
             parts[letter]()
@@ -184,6 +194,14 @@ training_step = function_exercise(
             "the step comes before the backward pass: it uses the gradients of the batch before", written_step("sb")
         ),
         Mistake("the step comes too early: it must follow the backward pass", written_step("szb")),
+        Mistake("nothing moves: the backward pass and the optimizer's step are missing", written_step("z")),
+        Mistake(
+            "the loss is the squared error: this exercise asks for cross-entropy", written_step("zbs", 1.0, mse_loss)
+        ),
+        Mistake(
+            "softmax comes before cross-entropy, which applies it itself: pass the outputs as they are",
+            written_step("zbs", 1.0, softmax_first),
+        ),
         Mistake(
             "the loss rises: check the sign, gradients are to be followed downhill", written_step("zbs", sign=-1.0)
         ),
@@ -195,6 +213,8 @@ training_step = function_exercise(
         "loss.backward() writes the gradients; optimizer.step() uses them; optimizer.zero_grad() clears them.",
     ],
     run=run_two_steps,
+    otherwise="the weights after a step differ from what one step of cross-entropy gives: is the loss "
+    "nn.functional.cross_entropy(model(inputs), labels), and are zero, backward and step there once each?",
 )
 
 # -------------------------------------------------------------------------------------------------------- dead units
@@ -236,7 +256,7 @@ dead_units = function_exercise(
             lambda hidden: (hidden == 0).all(dim=0).float().mean(),
         ),
     ],
-    praise="A unit that is silent for every row gets no gradient: it can never come back.",
+    praise="A unit that is silent for every row gets no gradient: its own weights no longer move.",
     hints=[
         "hidden has shape (rows, units). A unit is dead when its whole column is zero.",
         "(hidden == 0).all(dim=0) is True for each column of zeros.",
@@ -249,11 +269,11 @@ best_constant_mse = value_exercise(
     1 / 6,
     {
         0.5: "average over the three classes too: nn.MSELoss does",
-        2 / 9: "predict the shares (1/6, 2/3, 1/6), not the majority's one-hot row",
-        2 / 3: "that is the accuracy of the constant answer, not its squared error",
-        1 / 3: "predict the shares (1/6, 2/3, 1/6), not 1/3 each or the majority's one-hot row",
+        2 / 9: "that is what 1/3 each, or the majority's row (0, 1, 0), would cost: predict the shares (1/6, 2/3, 1/6)",
+        2 / 3: "that is the accuracy of the constant answer, or an error that was not averaged: see hint(…)",
+        5 / 36: "that is one column's error: take the mean over all three columns",
     },
-    praise="A loss near 1/6 says: the network outputs the class shares and has not looked at its inputs.",
+    praise="A loss near 1/6 says: the network outputs about the class shares and hardly uses its inputs.",
     hints=[
         "The constant that makes a squared error smallest is the mean: for a one-hot column, the share of its class.",
         "With share p, a 0/1 column has the mean squared error p·(1 − p).",
@@ -264,10 +284,9 @@ best_constant_mse = value_exercise(
 trap_cause = choice_exercise(
     "d",
     {
-        "a": "width: with 16 or 64 units a layer the result was the majority's share in 0 of 10 seeds better: look at "
-        "rate × steps",
-        "b": "cross-entropy: alone it helped in 0 of 10 seeds: look at rate × steps",
-        "c": "activation: LeakyReLU or tanh alone helped in 0 of 10 seeds: look at rate × steps",
+        "a": "16 units a layer alone left every seed on the dotted line: which rows of the picture have left it?",
+        "b": "cross-entropy alone left every seed on the dotted line: which rows of the picture have left it?",
+        "c": "tanh alone left every seed on the dotted line: which rows of the picture have left it?",
     },
     praise="The network was learning all the time, only far too slowly to be seen in 1000 steps.",
     hints=["Look at the table of single changes again: which ones left the baseline at all?"],

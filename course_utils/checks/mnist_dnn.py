@@ -1,5 +1,7 @@
 """Chapter 03's exercises: standardizing, cross-entropy, accuracy over batches, collating, momentum, two bugs."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,10 +13,10 @@ from course_utils.checks.engine import Mistake, choice_exercise, function_exerci
 
 def image_cases(generator: torch.Generator) -> list[tuple[Tensor, Tensor]]:
     cases = []
-    for count in (8, 20):
+    for count in (80, 200):  # so many pixels that dividing by n or by n − 1 makes no difference
         scale = torch.rand(count, 1, 1, 1, generator=generator)
-        train = (255 * scale * torch.rand(count, 1, 6, 6, generator=generator)).to(torch.uint8)
-        test = (200 * torch.rand(count // 2, 1, 6, 6, generator=generator)).to(torch.uint8)
+        train = (255 * scale * torch.rand(count, 1, 28, 28, generator=generator)).to(torch.uint8)
+        test = (200 * torch.rand(count // 2, 1, 28, 28, generator=generator)).to(torch.uint8)
         cases.append((train, test))
     return cases
 
@@ -98,22 +100,25 @@ def picked(log_probabilities: Tensor, labels: Tensor) -> Tensor:
     return log_probabilities[torch.arange(len(labels)), labels]
 
 
+def exp_share(logits: Tensor) -> Tensor:
+    return logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+
+
+OVERFLOW = (
+    "right for small logits, but not finite for logits near 1000: subtract each row's maximum before exp, and take no "
+    "log of a probability, which may round to 0: stay with log pᵢ = zᵢ − log Σ exp(zⱼ)"
+)
+
 cross_entropy = function_exercise(
     lambda logits, labels: -picked(logits.log_softmax(dim=1), labels).mean(),
     logit_cases,
     [
+        Mistake(OVERFLOW, lambda logits, labels: -picked(exp_share(logits).log(), labels).mean()),
+        Mistake(OVERFLOW, lambda logits, labels: (logits.exp().sum(dim=1).log() - picked(logits, labels)).mean()),
+        Mistake(OVERFLOW, lambda logits, labels: -picked(logits.softmax(dim=1).log(), labels).mean()),
         Mistake(
-            "right for small logits, but nan or inf for logits near 1000: subtract each row's maximum before exp",
-            lambda logits, labels: -picked((logits.exp() / logits.exp().sum(dim=1, keepdim=True)).log(), labels).mean(),
-        ),
-        Mistake(
-            "right for small logits, but not for logits near 1000: subtract each row's maximum before exp",
-            lambda logits, labels: (logits.exp().sum(dim=1).log() - picked(logits, labels)).mean(),
-        ),
-        Mistake(
-            "right for small logits, but log(softmax) is −inf where the softmax rounds to 0: subtract the maximum and "
-            "keep to logarithms",
-            lambda logits, labels: -picked(logits.softmax(dim=1).log(), labels).mean(),
+            "this divides by rows · classes: the mean runs over the rows only",
+            lambda logits, labels: -picked(logits.log_softmax(dim=1), labels).sum() / logits.numel(),
         ),
         Mistake(
             "the minus is missing: a loss is small when the right class is likely",
@@ -169,6 +174,7 @@ batched_accuracy = function_exercise(
             lambda right, sizes: sum(r / n for r, n in zip(right, sizes, strict=True)) / sum(sizes),
         ),
         Mistake("this is the last batch alone", lambda right, sizes: right[-1] / sizes[-1]),
+        Mistake("this is in percent: return a share from 0 to 1", lambda right, sizes: 100 * sum(right) / sum(sizes)),
         Mistake("this is how many are right: divide by how many there are", lambda right, sizes: sum(right)),
     ],
     praise="Count right answers, count images, divide once.",
@@ -179,7 +185,18 @@ batched_accuracy = function_exercise(
 
 
 def sample_cases(generator: torch.Generator) -> list[tuple[list[tuple[Tensor, int]]]]:
-    return [([(torch.rand(28, 28, generator=generator), k % 10) for k in range(count)],) for count in (4, 1, 7)]
+    sizes = (4, 1, 7)
+    labels = torch.randint(10, (12,), generator=generator).tolist()
+    samples = [(torch.rand(28, 28, generator=generator), label) for label in labels]
+    return [(samples[sum(sizes[:k]) : sum(sizes[: k + 1])],) for k in range(len(sizes))]
+
+
+def run_collate(function: Callable, case: tuple) -> object:
+    """Return what the answer returns, with the dtypes written out: cross-entropy takes no other."""
+    result = function(*case)
+    if isinstance(result, tuple | list) and all(isinstance(part, Tensor) for part in result):
+        return (*result, *(str(part.dtype).removeprefix("torch.") for part in result))
+    return result
 
 
 def collated(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
@@ -194,6 +211,14 @@ collate = function_exercise(
         Mistake(
             "the labels are floats: cross-entropy takes int64 class indices",
             lambda samples: (collated(samples)[0], collated(samples)[1].float()),
+        ),
+        Mistake(
+            "the labels are int32: cross-entropy takes int64 class indices",
+            lambda samples: (collated(samples)[0], collated(samples)[1].int()),
+        ),
+        Mistake(
+            "these are not the samples' labels but their numbers in the batch",
+            lambda samples: (collated(samples)[0], torch.arange(len(samples))),
         ),
         Mistake(
             "images have the shape (B, 28, 28): add the channel axis, (B, 1, 28, 28)",
@@ -226,6 +251,7 @@ collate = function_exercise(
         "torch.stack(images) has the shape (B, 28, 28); [:, None] adds an axis after the first.",
         "torch.tensor(labels) of whole numbers is int64.",
     ],
+    run=run_collate,
 )
 
 # ---------------------------------------------------------------------------------------------------------- momentum
@@ -273,6 +299,22 @@ momentum_step = function_exercise(
             "the memory is lost: return the new velocity, so that the next step can use it",
             lambda w, g, v, rate, beta: (w - rate * (beta * v + g), v),
         ),
+        Mistake(
+            "the velocity holds the learning rate: torch keeps it out, v = β·v + g, and steps by rate·v",
+            lambda w, g, v, rate, beta: (w - (beta * v + rate * g), beta * v + rate * g),
+        ),
+        Mistake(
+            "this is Nesterov's step: plain momentum steps along v itself",
+            lambda w, g, v, rate, beta: (w - rate * (g + beta * (beta * v + g)), beta * v + g),
+        ),
+        Mistake(
+            "the two come back in the wrong order: return weights, velocity",
+            lambda w, g, v, rate, beta: (beta * v + g, w - rate * (beta * v + g)),
+        ),
+        Mistake(
+            "the learning rate is missing: step by rate·v",
+            lambda w, g, v, rate, beta: (w - (beta * v + g), beta * v + g),
+        ),
         Mistake("this is plain SGD: the velocity is not used", lambda w, g, v, rate, beta: (w - rate * g, g)),
         Mistake("the steps go uphill: subtract", lambda w, g, v, rate, beta: (w + rate * (beta * v + g), beta * v + g)),
         Mistake(
@@ -297,11 +339,11 @@ momentum_step = function_exercise(
 spot_scale = choice_exercise(
     "c",
     {
-        "a": "accuracy is fine, and that is the trap: look at the loss beside it",
+        "a": "a fine accuracy does not prove a right pipeline: look at the loss beside it, and at the pixels",
         "b": "the learning rate has nothing to do with it: the training loss is fine",
         "d": "the weights do not know which images are which: look at what each pipeline does to the pixels",
     },
-    praise="The pixels are 255 times too large in the test: every logit grows, the argmax stays, the loss explodes.",
+    praise="The pixels are 255 times too large in the test. What that costs, the next cells measure.",
     hints=["Compare the two lines that prepare the images.", "What is the largest pixel on each side?"],
 )
 

@@ -28,7 +28,7 @@ class NeuronPicture:
             self.moving.append(dots)
         (self.line,) = axes.plot([], [], color="black", linewidth=2)
         self.moving.append(self.line)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="x1", ylabel="x2")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="x1", ylabel="x2", title="One neuron, on the slice x3 = 0.5")
         self.figure.colorbar(self.shade, ax=axes, label="output of the neuron", shrink=0.8)
         self.figure.legend(loc="outside lower center", ncols=2, markerscale=2.5)
 

@@ -50,7 +50,7 @@ class ValleyPicture:
         plane.contour(x, y, valley(x, y), levels=levels, colors="0.75", linewidths=0.8)
         plane.plot(0, 0, marker="*", color=COLORS[2], markersize=12)
         (self.path,) = plane.plot([], [], marker="o", markersize=3, linewidth=1.2, color=COLORS[0])
-        plane.set(xlim=(-11, 11), ylim=(-3, 3), xlabel="x (gentle)", ylabel="y (steep)")
+        plane.set(xlim=(-11, 11), ylim=(-3, 3), xlabel="x (gentle)", ylabel="y (steep)", title="loss = x²/20 + 2y²")
         (self.loss,) = curve.plot([], [], color=COLORS[0])
         self.moving = [self.path, self.loss]
         curve.set(xlim=(0, 50), ylim=(1e-5, 1e3), yscale="log", xlabel="step", ylabel="loss")
@@ -65,6 +65,8 @@ class ValleyPicture:
             optimizer, f"β = {momentum:g}"
         )
         end = f"the loss falls from {losses[0]:.1f} to {losses[-1]:.2g} in {len(path) - 1} steps"
+        if losses[-1] > losses[0] / 10:
+            end = f"after {len(path) - 1} steps the loss is still {losses[-1]:.2g}, from {losses[0]:.1f} at the start"
         if losses[-1] > losses[0]:
             end = f"it diverges: the loss grows from {losses[0]:.1f} to {losses[-1]:.2g} in {len(path) - 1} steps"
         return f"{optimizer}, learning rate = {rate:g}, momentum {uses}: {end}."

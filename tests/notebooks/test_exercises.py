@@ -2,7 +2,7 @@
 
 import pytest
 from notebook_files import ALL_EXERCISES
-from wrong_answers import WRONG_ANSWERS
+from wrong_answers import OTHER_RIGHT_ANSWERS, WRONG_ANSWERS
 
 from course_utils.checks import check, hint
 from course_utils.checks.engine import NOT_ATTEMPTED, PASSED, WRONG
@@ -59,3 +59,12 @@ def test_hints_do_not_hold_the_whole_solution(exercise):
     body = [line.strip() for line in exercise.solution.splitlines() if not line.startswith("def ")]
     assert text.startswith("Hint 1 of ")
     assert not all(line in text for line in body)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"), OTHER_RIGHT_ANSWERS, ids=[f"{n}-{k}" for k, (n, _) in enumerate(OTHER_RIGHT_ANSWERS)]
+)
+def test_a_right_answer_in_another_style_passes(name, source):
+    exercise = next(exercise for exercise in ALL_EXERCISES if exercise.name == name)
+    verdict = check(name, answer(exercise, source))
+    assert verdict.passed, verdict

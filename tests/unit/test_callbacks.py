@@ -376,7 +376,11 @@ def test_a_checkpoint_cut_short_is_named(share, saved):
     assert str(path) in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"not a checkpoint", b"PK\3\4", bytes(1000), pickle.dumps({"model": {}}, 2)])
+@pytest.mark.parametrize(
+    "content",
+    [b"not a checkpoint", b"PK\3\4", bytes(1000), pickle.dumps({"model": {}}, 2)],
+    ids=["text", "zip", "zeros", "pickle"],
+)
 def test_another_kind_of_file_is_named(content, tmp_path):
     path = tmp_path / "best.pt"
     path.write_bytes(content)

@@ -241,6 +241,8 @@ def test_confusion(classes):
     pixels(figure)
     (axes,) = figure.axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer of the network", "true class")
+    share = np.asarray(axes.images[0].get_array())
+    assert np.isfinite(share).all() and (share[-1] == 0).all()
     written = {text.get_position(): text.get_text() for text in axes.texts}
     for row in range(classes):
         for column in range(classes):
@@ -296,7 +298,9 @@ def test_uint8_images_are_shown_as_they_are():
 
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_constant_images_are_shown(dtype):
-    pixels(show_images(torch.full((2, 1, 4, 4), 7).to(dtype), ["a", "b"]))
+    images = torch.full((2, 1, 4, 4), 7).to(dtype)
+    pixels(show_images(images, ["a", "b"]))
+    assert np.isfinite(shown_values(images)).all()
 
 
 def test_one_channel_is_gray_and_three_are_colored():

@@ -189,6 +189,18 @@ def test_hooks_modes_weights_and_statistics_stay_as_they_were(x):
     assert torch.is_grad_enabled()
 
 
+def test_the_trace_runs_in_eval_mode_without_gradients():
+    seen = []
+
+    class Look(nn.Module):
+        def forward(self, x):
+            seen.append((self.training, torch.is_grad_enabled()))
+            return x
+
+    trace_shapes(Look(), torch.zeros(1, 3))
+    assert seen == [(False, False)]
+
+
 def test_an_interrupted_trace_leaves_no_hook():
     class Interrupted(nn.Module):
         def forward(self, x):
