@@ -18,6 +18,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 MINIMUM = (3, 11)
 START = "notebooks/00_start_here.ipynb"
+IMPORT_NAMES = {"pillow": "PIL"}  # where it is not the package's own name
 MARKS = {True: "✓", False: "✗", None: "–"}
 
 
@@ -193,7 +194,7 @@ def check_package(name: str, locked: set[str], load: Callable[[str], object]) ->
     if version is None:
         return Finding(False, f"{name} is not installed", "run `make setup`, or activate the environment you made")
     try:
-        load(name.replace("-", "_"))
+        load(IMPORT_NAMES.get(name, name.replace("-", "_")))
     except Exception as error:  # a broken binary raises anything from ImportError to RuntimeError
         text = f"{name} {version} cannot be imported: {type(error).__name__}: {error}"
         return Finding(False, text, "run `make clean`, then `make setup`")

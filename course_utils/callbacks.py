@@ -28,11 +28,11 @@ class Schedule(Callback):
     def on_fit_start(self, state: State) -> None:
         if self.scheduler.optimizer is not state.optimizer:
             raise ValueError("the scheduler belongs to another optimizer: create it from the one that fit gets")
-        total = getattr(self.scheduler, "total_steps", None)
-        if total is not None and total < state.epochs * state.batches:
+        total, needed = getattr(self.scheduler, "total_steps", None), state.epochs * state.batches
+        if total is not None and total - self.scheduler.last_epoch < needed:
             raise ValueError(
-                f"the schedule has {total} steps, but {state.epochs} epochs of {state.batches} batches need "
-                f"{state.epochs * state.batches}: pass epochs={state.epochs}, steps_per_epoch={state.batches}"
+                f"the schedule has {total - self.scheduler.last_epoch} steps, but {state.epochs} epochs of "
+                f"{state.batches} batches need {needed}: pass epochs={state.epochs}, steps_per_epoch={state.batches}"
             )
 
     def on_batch_end(self, state: State) -> None:
@@ -56,6 +56,7 @@ class EarlyStopping(Callback):
         if patience < 1:
             raise ValueError(f"expected a patience of at least 1 epoch, got {patience}")
         self.patience, self.monitor, self.min_delta = patience, monitor, min_delta
+        self.best_weights = None
 
     def on_fit_start(self, state: State) -> None:
         self.best, self.best_epoch, self.best_weights = -math.inf, -1, None
@@ -71,6 +72,7 @@ class EarlyStopping(Callback):
     def on_fit_end(self, state: State) -> None:
         if self.best_weights is not None:
             state.model.load_state_dict(self.best_weights)
+            self.best_weights = None
 
 
 class Checkpoint(Callback):
@@ -112,7 +114,8 @@ def save_checkpoint(path: str | Path, model: nn.Module, optimizer: Optimizer, hi
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "history": list(history)}
+    plain = getattr(model, "module", model)  # what DistributedDataParallel wraps
+    content = {"model": plain.state_dict(), "optimizer": optimizer.state_dict(), "history": list(history)}
     try:
         torch.save(content, part)
         os.replace(part, path)
@@ -127,17 +130,22 @@ def load_checkpoint(path: str | Path, model: nn.Module, optimizer: Optimizer | N
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        state, history = content["model"], content["history"]
+        state, history, optimizer_state = content["model"], content["history"], content["optimizer"]
     except FileNotFoundError:
         raise FileNotFoundError(
             f"there is no checkpoint at {path}: train with Checkpoint({str(path)!r}) first"
         ) from None
     except Exception as error:
-        raise ValueError(f"{path} is no readable checkpoint ({error}): delete it and train again") from error
+        raise ValueError(
+            f"{path} is no readable checkpoint ({type(error).__name__}): delete it and train again"
+        ) from error
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(f"{path} belongs to another model: {error}") from error
     if optimizer is not None:
-        optimizer.load_state_dict(content["optimizer"])
+        try:
+            optimizer.load_state_dict(optimizer_state)
+        except (ValueError, KeyError) as error:
+            raise ValueError(f"{path} belongs to another optimizer: {error}") from error
     return history

@@ -1,5 +1,6 @@
 """Tensors to learn from: the published data sets, their stand-ins, made-up rows, splits and batches."""
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +16,12 @@ from course_utils.download import DownloadError, download, missing_files
 from course_utils.runtime import REPOSITORY, profile
 
 STAND_IN_FOLDER = REPOSITORY / "data" / "tiny"
+STAND_INS = ("mnist",)
 SPLITS = ("train", "test")
 DIGITS = tuple("0123456789")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageData:
     """Images with their labels: uint8 (N, C, H, W) from 0 to 255, int64 (N,) from 0 to len(classes) − 1.
 
@@ -96,6 +98,11 @@ def load_images(name: str, split: str) -> ImageData:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     folder = locate(name)
     stand_in = folder == STAND_IN_FOLDER
+    if stand_in and name not in STAND_INS:
+        raise FileNotFoundError(
+            f"there is no stand-in for {name}, and the real files are not in {data_folder()}: get them with a network "
+            f"by `python -m course_utils download {name}`, and leave COURSE_PROFILE unset"
+        )
     data = READERS[name](folder, split, f"{name}/{split} (stand-in)" if stand_in else f"{name}/{split}")
     if stand_in and profile() != "tiny":
         print(
@@ -157,7 +164,7 @@ def read_idx(path: Path) -> np.ndarray:
     axes = int(raw[3])
     header = 4 + 4 * axes
     shape = tuple(int(size) for size in raw[4:header].view(">u4")) if len(raw) >= header else ()
-    if len(raw) != header + int(np.prod(shape, dtype=np.int64)):
+    if len(raw) != header + math.prod(shape):
         raise ValueError(
             f"{path} holds {len(raw):,} bytes, but its header promises the shape {shape}: "
             "it is truncated or altered; delete it and load again"
@@ -250,6 +257,8 @@ def standardize(images: Tensor, statistics: Statistics) -> Tensor:
         raise TypeError(
             f"expected uint8 images from 0 to 255, got {images.dtype}: standardize the images once, as read"
         )
+    if not (statistics.std > 0).all():
+        raise ValueError("a channel is constant (its std is 0), so nothing can be standardized: leave it out")
     mean, std = (value.view(-1, 1, 1) for value in statistics)
     return images.float().div_(255).sub_(mean).div_(std)
 
@@ -281,7 +290,9 @@ class BatchLoader:
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in self.batches_of_rows():
             inputs = self.inputs[rows]  # (B, …)
-            yield inputs if self.transform is None else self.transform(inputs), self.labels[rows]
+            if self.transform is not None:
+                inputs = self.transform(inputs if self.shuffle else inputs.clone())  # a slice is the data itself
+            yield inputs, self.labels[rows]
 
     def batches_of_rows(self) -> list[Tensor] | list[slice]:
         """Return the rows of each batch: shuffled indices, or slices (which copy nothing) in the order of the data."""

@@ -89,7 +89,7 @@ def plot_decision_regions(
         near = (rows[:, 2] - x3).abs() < thickness
         for k, name in enumerate(classes):
             points = rows[near & (labels == k)]
-            axes.scatter(points[:, 0], points[:, 1], s=9, label=name, linewidths=0, **class_style(k))
+            axes.scatter(*points[:, :2].T.numpy(), s=9, label=name, linewidths=0, **class_style(k))
         for total in (1, 2):
             axes.axline((total - x3, 0), slope=-1, color="black", linestyle="--", linewidth=0.8)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="x1", aspect="equal")
@@ -219,7 +219,8 @@ def plot_confusion(matrix: Tensor, *, classes: Sequence[str], title: str) -> Fig
     """Draw a confusion matrix (K, K) of counts: row = true class, column = answer; shaded by the share of its row."""
     figure, axes = new_figure(*((4.2, 3.4) if len(classes) <= 4 else (6.2, 5.2)))
     share = matrix / matrix.sum(dim=1, keepdim=True).clamp(min=1)
-    axes.imshow(share, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))  # so that rare mistakes show some color
+    # the square root of the share, so that rare mistakes show some color
+    axes.imshow(share.numpy(), cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=1))
     for (row, column), count in np.ndenumerate(matrix.numpy()):
         color = "white" if share[row, column] > 0.3 else "black"
         axes.text(column, row, f"{count:,}" if count else "·", ha="center", va="center", color=color, fontsize=9)
@@ -238,15 +239,21 @@ def show_images(
     """
     if images.dim() != 4 or images.shape[1] not in (1, 3):
         raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {tuple(images.shape)}")
+    if len(images) == 0:
+        raise ValueError("there are no images to show: expected at least one")
+    if titles and len(titles) != len(images):
+        raise ValueError(f"expected one title an image, got {len(titles)} titles and {len(images)} images")
     rows = -(-len(images) // columns)
     height = size * (1.3 if titles else 1.0) * rows + (0.4 if title else 0)
     figure, grid = new_figure(size * min(columns, len(images)), height, columns=min(columns, len(images)), rows=rows)
-    pixels = images.float()
-    pixels = (pixels - pixels.min()) / (pixels.max() - pixels.min()).clamp(min=1e-12)
+    if images.dtype == torch.uint8:
+        pixels = images.float() / 255
+    else:
+        pixels = (images - images.min()) / (images.max() - images.min()).clamp(min=1e-12)
     for k, axes in enumerate(np.atleast_1d(grid).flat):
         axes.axis("off")
         if k < len(images):
-            axes.imshow(pixels[k].permute(1, 2, 0).squeeze(-1), vmin=0, vmax=1)
+            axes.imshow(pixels[k].permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
             if titles:
                 axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
     if title:

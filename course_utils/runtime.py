@@ -41,7 +41,7 @@ def seed_everything(seed: int | None = None) -> torch.Generator:
 def current_seed() -> int:
     """Return the seed that COURSE_SEED asks for, or 0. Raises ValueError when it is no whole number."""
     text = os.environ.get("COURSE_SEED", "0")
-    if not text.isdigit():
+    if not text.isdecimal():
         raise ValueError(
             f"the environment variable COURSE_SEED is {text!r}: expected a whole number ≥ 0, for example 0"
         )
@@ -142,7 +142,7 @@ def shown(key: str, value: float) -> str:
         return f"{100 * value:.2f} %"
     if "seconds" in key:
         return f"{value:.1f} s"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 
 def recorded_text(key: str, summary: dict | None) -> str:
@@ -175,6 +175,8 @@ def record(name: str, *, source: str = "", **numbers: float) -> Recorded:
 def as_number(key: str, value: float) -> float:
     """Return `value` (number or one-element tensor) as a float. Raises TypeError when it is neither."""
     try:
+        if isinstance(value, str):
+            raise TypeError
         return float(value)
     except (TypeError, ValueError):
         raise TypeError(f"expected one number for {key}, got {value!r}") from None

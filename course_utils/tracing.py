@@ -90,7 +90,7 @@ def trace_shapes(model: nn.Module, x: Tensor) -> ShapeTrace:
         try:
             model(x)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise ValueError(mismatch_message(entered, error)) from error
+            raise ValueError(mismatch_message(entered, error, calls)) from error
     return ShapeTrace(tuple(calls), count_parameters(model))
 
 
@@ -101,16 +101,15 @@ def watched(model: nn.Module, calls: list[Call], entered: list[tuple[str, nn.Mod
     handles = []
 
     def watch(name: str, layer: nn.Module) -> None:
-        def before(layer: nn.Module, inputs: tuple) -> None:
-            entered.append((name, layer, inputs[0]))
+        def before(layer: nn.Module, inputs: tuple, named: dict) -> None:
+            entered.append((name, layer, [*inputs, *named.values()][0]))
 
-        def after(layer: nn.Module, inputs: tuple, output: Tensor) -> None:
-            entered.pop()
-            calls.append(
-                Call(name, type(layer).__name__, tuple(inputs[0].shape), tuple(output.shape), count_parameters(layer))
-            )
+        def after(layer: nn.Module, inputs: tuple, named: dict, output: Tensor) -> None:
+            _, _, x = entered.pop()
+            calls.append(Call(name, type(layer).__name__, tuple(x.shape), tuple(output.shape), count_parameters(layer)))
 
-        handles.extend([layer.register_forward_pre_hook(before), layer.register_forward_hook(after)])
+        handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
+        handles.append(layer.register_forward_hook(after, with_kwargs=True))
 
     try:
         model.eval()
@@ -125,7 +124,7 @@ def watched(model: nn.Module, calls: list[Call], entered: list[tuple[str, nn.Mod
             module.training = mode
 
 
-def mismatch_message(entered: list[tuple[str, nn.Module, Tensor]], error: Exception) -> str:
+def mismatch_message(entered: list[tuple[str, nn.Module, Tensor]], error: Exception, calls: list[Call]) -> str:
     """Say at which layer the pass stopped, what came and what the layer expects."""
     if not entered:
         return f"the model's forward failed outside its layers: {error}"
@@ -133,6 +132,8 @@ def mismatch_message(entered: list[tuple[str, nn.Module, Tensor]], error: Except
     came = f'{type(layer).__name__} "{name}" received an input of shape {shape_text(tuple(x.shape))}'
     if not x.is_floating_point():
         return f"{came} and dtype {x.dtype}: expected floating point, convert it with x.float()"
+    if any(call.kind == "Conv2d" and len(call.input_shape) == 3 for call in calls):
+        return f"{came}, and a convolution before it no batch axis: pass (B, C, H, W), for example x[None]"
     if isinstance(layer, nn.Linear) and x.shape[-1] != layer.in_features:
         return (
             f"{came}, but expects {layer.in_features} features in the last axis: "

@@ -65,20 +65,22 @@ class Explorer(widgets.VBox):
     def redraw(self, change: dict | None = None) -> None:
         """Draw the picture for the controls' values; a value that does not fit is explained in the text."""
         try:
-            text = self.picture.update(**self.values())
+            self.plain_text = self.picture.update(**self.values())
         except Exception as error:  # JupyterLab hides what a callback raises: a reader would see an old picture
             what = "Not possible" if isinstance(error, ValueError) else type(error).__name__
+            self.plain_text = f"{what}: {error}"
             self.text.value = f"<p role='alert'><b>{what}:</b> {escape(str(error))}</p>"
             return
-        self.text.value = f"<p>{escape(text)}</p>"
+        self.text.value = f"<p>{escape(self.plain_text)}</p>"
         self.image.value = self.renderer.png()
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """Show the controls where a front end has them; elsewhere the still picture and its text."""
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        picture = base64.b64encode(self.image.value).decode()
-        still = {"image/png": picture, "text/plain": self.picture.update(**self.values())}
+        still = {"text/plain": self.plain_text}
+        if self.image.value:
+            still["image/png"] = base64.b64encode(self.image.value).decode()
         return {**data, **still}, metadata
 
 

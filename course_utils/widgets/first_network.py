@@ -24,18 +24,19 @@ class NeuronPicture:
         self.moving = [self.shade]
         for k, name in enumerate(("sum below 1", "sum above 1")):
             points = rows[near & (sums_above_one == bool(k))]
-            dots = axes.scatter(points[:, 0], points[:, 1], s=6, linewidths=0, label=name, **class_style(k))
+            dots = axes.scatter(*points[:, :2].T.numpy(), s=6, linewidths=0, label=name, **class_style(k))
             self.moving.append(dots)
         (self.line,) = axes.plot([], [], color="black", linewidth=2)
         self.moving.append(self.line)
+        self.moving += axes.spines.values()  # the shade is drawn anew, above the frame of the background
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="x1", ylabel="x2", title="One neuron, on the slice x3 = 0.5")
         self.figure.colorbar(self.shade, ax=axes, label="output of the neuron", shrink=0.8)
         self.figure.legend(loc="outside lower center", ncols=2, markerscale=2.5)
 
     def update(self, w1: float, w2: float, w3: float, bias: float) -> str:
         """Move the boundary; say where the neuron is on and how well that answers "is the sum above 1?"."""
-        weights = torch.tensor([w1, w2, w3])
-        self.shade.set_data((self.square @ weights + bias).relu())
+        weights = torch.tensor([w1, w2, w3], dtype=torch.float32)
+        self.shade.set_data((self.square @ weights + bias).relu().numpy())
         self.line.set_data(*boundary(w1, w2, bias + 0.5 * w3))
         on = self.rows @ weights + bias > 0
         right = (on == self.truth).float().mean()
@@ -116,6 +117,8 @@ def descent_explorer(
     if not losses or losses.keys() != accuracy.keys():
         raise ValueError("expected losses and accuracy for the same (learning rate, batch size) pairs, at least one")
     rates, sizes = (sorted({key[k] for key in losses}) for k in (0, 1))
+    if len(losses) != len(rates) * len(sizes):
+        raise ValueError("expected one training for each pair of learning rate, batch size: some are missing")
     return explore(
         DescentPicture(losses, accuracy, baseline),
         rate=choice("learning rate", [(f"{rate:g}", rate) for rate in rates], rates[len(rates) // 2]),

@@ -47,7 +47,7 @@ class ValleyPicture:
         self.figure, (plane, curve) = new_figure(8, 3.2, columns=2, width_ratios=(1.5, 1))
         x, y = torch.meshgrid(torch.linspace(-11, 11, 120), torch.linspace(-3, 3, 80), indexing="xy")
         levels = [0.02, 0.1, 0.4, 1, 2, 4, 7, 11, 16]
-        plane.contour(x, y, valley(x, y), levels=levels, colors="0.75", linewidths=0.8)
+        plane.contour(x.numpy(), y.numpy(), valley(x, y).numpy(), levels=levels, colors="0.75", linewidths=0.8)
         plane.plot(0, 0, marker="*", color=COLORS[2], markersize=12)
         (self.path,) = plane.plot([], [], marker="o", markersize=3, linewidth=1.2, color=COLORS[0])
         plane.set(xlim=(-11, 11), ylim=(-3, 3), xlabel="x (gentle)", ylabel="y (steep)", title="loss = x²/20 + 2y²")

@@ -240,7 +240,7 @@ def test_confusion(classes):
     figure = plot_confusion(matrix, classes=NAMES[:classes], title="One column")
     pixels(figure)
     (axes,) = figure.axes
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("answer of the network", "true class")
+    assert axes.get_xlabel().startswith("answer of the network") and axes.get_ylabel() == "true class"
     share = np.asarray(axes.images[0].get_array())
     assert np.isfinite(share).all() and (share[-1] == 0).all()
     written = {text.get_position(): text.get_text() for text in axes.texts}
