@@ -138,7 +138,9 @@ def plot_curves(
         axes.set_ylim(bottom=min(0, *(min(values) for values in curves.values())))
     if percent:
         axes.yaxis.set_major_formatter(PercentFormatter(1))
-    if len(curves) > 1:
+    if len(curves) > 3:
+        figure.legend(loc="outside right upper", fontsize=9)
+    elif len(curves) > 1:
         axes.legend()
     return figure
 

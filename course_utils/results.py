@@ -22,10 +22,9 @@ MARKERS = ("<!-- results:begin -->", "<!-- results:end -->")
 def main(arguments: list[str]) -> int:
     """Run the notebooks, write the results file and the table in README.md; return the exit code."""
     options = parse(arguments)
-    results = load_results()
-    if not options.table_only:
-        lines = measure(find_notebooks(options.chapters), options.seeds)
-        results |= summarize(lines)
+    lines = [] if options.table_only else measure(find_notebooks(options.chapters), options.seeds)
+    results = load_results() | summarize(lines)
+    if lines:
         write_whole(RESULTS_FILE, json.dumps({"command": "make results", "results": results}, indent=1) + "\n")
     text = README.read_text(encoding="utf-8")
     write_whole(README, with_table(text, table(results)))
