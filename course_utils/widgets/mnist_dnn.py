@@ -69,7 +69,8 @@ class ValleyPicture:
             end = f"after {len(path) - 1} steps the loss is still {losses[-1]:.2g}, from {losses[0]:.1f} at the start"
         if losses[-1] > losses[0]:
             end = f"it diverges: the loss grows from {losses[0]:.1f} to {losses[-1]:.2g} in {len(path) - 1} steps"
-        return f"{optimizer}, learning rate = {rate:g}, momentum {uses}: {end}."
+        target = " Target reached: below 0.001." if losses[-1] < 0.001 else ""
+        return f"{optimizer}, learning rate = {rate:g}, momentum {uses}: {end}.{target}"
 
 
 def valley_explorer() -> Explorer:

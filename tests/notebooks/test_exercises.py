@@ -1,5 +1,6 @@
 """Each exercise three ways: the solution passes, the untouched stub is not attempted, typical mistakes are named."""
 
+import matplotlib
 import pytest
 from notebook_files import ALL_EXERCISES
 from wrong_answers import OTHER_RIGHT_ANSWERS, WRONG_ANSWERS
@@ -13,8 +14,9 @@ IDS = [exercise.name for exercise in ALL_EXERCISES]
 def answer(exercise, source):
     """Run a student's cell after the notebook's imports and return what it leaves in the answer's variable."""
     namespace = {}
-    exec(exercise.imports, namespace)
-    exec(source, namespace)
+    with matplotlib.rc_context():  # the imports cell sets the course's style for the whole process
+        exec(exercise.imports, namespace)
+        exec(source, namespace)
     return namespace[exercise.variable]
 
 
