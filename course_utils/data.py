@@ -289,10 +289,10 @@ class BatchLoader:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         for rows in self.batches_of_rows():
-            inputs = self.inputs[rows]  # (B, …)
+            inputs = take(self.inputs, rows)  # (B, …)
             if self.transform is not None:
                 inputs = self.transform(inputs if self.shuffle else inputs.clone())  # a slice is the data itself
-            yield inputs, self.labels[rows]
+            yield inputs, take(self.labels, rows)
 
     def batches_of_rows(self) -> list[Tensor] | list[slice]:
         """Return the rows of each batch: shuffled indices, or slices (which copy nothing) in the order of the data."""
@@ -302,6 +302,13 @@ class BatchLoader:
             return slices
         order = torch.randperm(len(self.labels), generator=self.generator).to(self.labels.device)
         return [order[rows] for rows in slices]
+
+
+def take(tensor: Tensor, rows: Tensor | slice) -> Tensor:
+    """Return `tensor[rows]`: by index_select where it can, in half the time; that would forget channels_last."""
+    if isinstance(rows, slice) or not tensor.is_contiguous():
+        return tensor[rows]
+    return tensor.index_select(0, rows)
 
 
 def make_loader(

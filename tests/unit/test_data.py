@@ -23,6 +23,7 @@ from course_utils.data import (
     read_mnist,
     split,
     standardize,
+    take,
 )
 
 ABC = ("a", "b", "c")
@@ -508,3 +509,11 @@ def test_a_loader_refuses_what_does_not_fit(data, batch_size, options, error, me
     for shuffle in (False, True):
         with pytest.raises(error, match=message):
             make_loader(data, batch_size, shuffle=shuffle, **options)
+
+
+def test_take_equals_indexing_and_keeps_channels_last():
+    images, rows = torch.randn(20, 3, 5, 4), torch.tensor([7, 0, 19, 7])
+    wide = images.to(memory_format=torch.channels_last)
+    assert torch.equal(take(images, rows), images[rows]) and torch.equal(take(wide, rows), images[rows])
+    assert take(wide, rows).is_contiguous(memory_format=torch.channels_last)
+    assert take(images, slice(2, 5)).data_ptr() == images[2:5].data_ptr(), "a slice copies nothing"
