@@ -271,6 +271,7 @@ def find_jupyter() -> Iterator[Finding]:
 
 def find_data() -> Iterator[Finding]:
     """Tell for each data set whether the real files are here."""
+    from course_utils.data import STAND_INS
     from course_utils.download import PUBLISHED, is_complete
 
     folder = data_folder()
@@ -278,6 +279,8 @@ def find_data() -> Iterator[Finding]:
     for name in PUBLISHED:
         if is_complete(name, folder):
             yield Finding(True, f"{name}: the real data are in {folder}")
+        elif name not in STAND_INS:
+            yield Finding(None, f"{name}: not downloaded, and it has no stand-in", f"run: make download ARGS={name}")
         elif tiny.is_dir():
             advice = f"for the real data run: make download ARGS={name}"
             yield Finding(None, f"{name}: not downloaded, so the small stand-in is used", advice)
