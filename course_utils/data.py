@@ -98,11 +98,6 @@ def load_images(name: str, split: str) -> ImageData:
         raise ValueError(f"unknown split {split!r}: expected one of {', '.join(SPLITS)}")
     folder = locate(name)
     stand_in = folder == STAND_IN_FOLDER
-    if stand_in and name not in STAND_INS:
-        raise FileNotFoundError(
-            f"there is no stand-in for {name}, and the real files are not in {data_folder()}: get them with a network "
-            f"by `python -m course_utils download {name}`, and leave COURSE_PROFILE unset"
-        )
     data = READERS[name](folder, split, f"{name}/{split} (stand-in)" if stand_in else f"{name}/{split}")
     if stand_in and profile() != "tiny":
         print(
@@ -116,12 +111,13 @@ def load_images(name: str, split: str) -> ImageData:
 def locate(name: str) -> Path:
     """Return the folder to read a data set from: the real one, downloaded when it is missing, or the stand-in's.
 
-    Raises ValueError for an unknown name, FileNotFoundError when COURSE_PROFILE=full and the real data cannot be had.
+    Raises ValueError for an unknown name, FileNotFoundError when the real data cannot be had and COURSE_PROFILE=full
+    asks for it, or no stand-in exists.
     """
     if name not in READERS:
         raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(READERS)}")
     if profile() == "tiny":
-        return STAND_IN_FOLDER
+        return stand_in_folder(name)
     folder = data_folder()
     if not missing_files(name, folder):
         return folder
@@ -133,8 +129,18 @@ def locate(name: str) -> Path:
                 f"the real {name} is not in {folder} and could not be downloaded ({error}): run "
                 f"`python -m course_utils download {name}` with a network, or unset COURSE_PROFILE to use the stand-in"
             ) from error
-        return STAND_IN_FOLDER
+        return stand_in_folder(name)
     return folder
+
+
+def stand_in_folder(name: str) -> Path:
+    """Return the folder of a data set's stand-in. Raises FileNotFoundError when it has none."""
+    if name not in STAND_INS:
+        raise FileNotFoundError(
+            f"there is no stand-in for {name}, and the real files are not in {data_folder()}: get them with a network "
+            f"by `python -m course_utils download {name}`, and leave COURSE_PROFILE unset"
+        )
+    return STAND_IN_FOLDER
 
 
 def read_mnist(folder: Path, split: str, source: str) -> ImageData:

@@ -150,8 +150,9 @@ def add_baselines(axes: Axes, baselines: Mapping[str, float]) -> None:
     for name, value in baselines.items():
         axes.axhline(value, color="black", linestyle=":", linewidth=1)
         axes.annotate(
-            name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", ha="right"
-        )
+            name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", ha="right",
+            bbox={"color": "white", "pad": 1},  # curves may cross it
+        )  # fmt: skip
 
 
 def plot_history(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:

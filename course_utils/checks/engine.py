@@ -82,10 +82,10 @@ def check(name: str, answer: object) -> Verdict:
     """
     exercise = find(name)
     try:
-        message = NotAttempted if answer is ... else exercise.judge(answer)
+        if answer is ...:
+            raise NotAttempted
+        message = exercise.judge(answer)
     except NotAttempted:
-        message = NotAttempted
-    if message is NotAttempted:
         return Verdict(
             name, NOT_ATTEMPTED, "Replace the line with the dots (...) in the cell above, then run both cells."
         )

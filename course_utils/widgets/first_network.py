@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.plotting import COLORS, class_style, new_figure
+from course_utils.plotting import COLORS, add_baselines, class_style, new_figure
 from course_utils.widgets.canvas import Explorer, choice, explore, slider
 
 
@@ -78,11 +78,7 @@ class DescentPicture:
             axes.plot(*smoothed(curve), color="0.85", linewidth=1)
         (self.line,) = axes.plot([], [], color=COLORS[0], linewidth=2)
         self.moving = [self.line]
-        axes.axhline(baseline, color="black", linestyle=":", linewidth=1)
-        axes.annotate(
-            "best constant answer", (1, baseline), xycoords=("axes fraction", "data"), xytext=(0, 3),
-            textcoords="offset points", ha="right", bbox={"color": "white", "pad": 1},
-        )  # fmt: skip
+        add_baselines(axes, {"best constant answer": baseline})
         longest = max(map(len, losses.values()))
         axes.set(
             xlim=(0, longest + 1), ylim=(0, 2.2), xlabel="step", ylabel="training loss\n(gray: the others, smoothed)"
