@@ -517,3 +517,17 @@ def test_take_equals_indexing_and_keeps_channels_last():
     assert torch.equal(take(images, rows), images[rows]) and torch.equal(take(wide, rows), images[rows])
     assert take(wide, rows).is_contiguous(memory_format=torch.channels_last)
     assert take(images, slice(2, 5)).data_ptr() == images[2:5].data_ptr(), "a slice copies nothing"
+
+
+@pytest.mark.parametrize("profile", ["tiny", "auto"])
+def test_a_data_set_without_a_stand_in_is_refused_with_advice(profile, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise course_data.DownloadError("no network")
+
+    monkeypatch.setenv("COURSE_PROFILE", profile)
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    monkeypatch.setattr(course_data, "download", fail)
+    monkeypatch.setattr(course_data, "STAND_INS", ())
+    for ask in (lambda: load_images("cifar10", "train"), lambda: course_data.locate("cifar10")):
+        with pytest.raises(FileNotFoundError, match="no stand-in for cifar10.*python -m course_utils download cifar10"):
+            ask()
