@@ -528,6 +528,7 @@ def test_a_data_set_without_a_stand_in_is_refused_with_advice(profile, tmp_path,
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.setattr(course_data, "download", fail)
     monkeypatch.setattr(course_data, "STAND_INS", ())
+    advice = "no stand-in for cifar10.*python -m course_utils download cifar10"
     for ask in (lambda: load_images("cifar10", "train"), lambda: course_data.locate("cifar10")):
-        with pytest.raises(FileNotFoundError, match="no stand-in for cifar10.*python -m course_utils download cifar10"):
+        with pytest.raises(FileNotFoundError, match=advice):
             ask()
