@@ -102,6 +102,16 @@ def choice(description: str, options: list, value: object) -> widgets.SelectionS
     return widgets.SelectionSlider(options=options, value=value, description=description, **wide())
 
 
+def menu(description: str, options: list, value: object) -> widgets.Dropdown:
+    """Return a menu, for names that have no order."""
+    return widgets.Dropdown(options=options, value=value, description=description, **wide())
+
+
+def toggle(description: str, value: bool = False) -> widgets.Checkbox:
+    """Return a box to tick, aligned with the other controls."""
+    return widgets.Checkbox(value=value, description=description, indent=True, **wide())
+
+
 def wide() -> dict:
     """Return the look that all controls share: room for the name, and a track long enough to be dragged."""
     return {"style": {"description_width": "8em"}, "layout": widgets.Layout(width="34em", height="28px")}
