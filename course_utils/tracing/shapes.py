@@ -1,12 +1,17 @@
-"""What happens to a tensor on its way through a model."""
+"""The table of a forward pass: each layer's input, output, size formula, parameters and multiply-adds."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-import torch
 from torch import Tensor, nn
+
+from course_utils.tracing.diagnosis import explain
+from course_utils.tracing.functions import FLATTENING, Function, Shape, formula, multiply_adds, shape_text, shapes_of
+from course_utils.tracing.recorder import OpenModule, Recorder, check_model, recording
+
+COLUMNS = ("layer", "kind", "input", "how the size comes about", "output", "parameters", "multiply-adds")
+ALWAYS_SHOWN = ("relu", "tanh", "sigmoid", "softmax", "log_softmax", "add", "cat", "dropout")  # of functions
 
 
 def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
@@ -20,127 +25,208 @@ def count_parameters(model: nn.Module, *, trainable_only: bool = False) -> int:
 
 @dataclass(frozen=True)
 class Call:
-    """One layer's call: its name and kind, the shapes that went in and came out, and its own parameters."""
+    """One row: a layer's call, or a torch function that runs between layers (its kind ends with "()")."""
 
-    layer: str
+    layer: str  # for a function: the module in whose forward it stands
     kind: str
-    input_shape: tuple[int, ...]
-    output_shape: tuple[int, ...]
-    parameters: int
+    inputs: tuple[Shape, ...]
+    outputs: tuple[Shape, ...]
+    formula: str
+    parameters: int  # 0 where the layer is called again: each parameter counts once
+    multiply_adds: int  # for the whole batch
+    again: bool = False
 
 
 @dataclass(frozen=True)
 class ShapeTrace:
-    """The calls of one forward pass, in order, as a table."""
+    """The calls of one forward pass, in order, as a table with totals."""
 
     calls: tuple[Call, ...]
     parameters: int  # of the whole model, each counted once
+    multiply_adds: int  # of the whole batch
+    notes: tuple[str, ...] = ()  # what looks wrong although nothing failed
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Return the table's rows as text: layer, kind, input, output, parameters."""
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the table's rows as text, in the order of COLUMNS."""
         return [
-            (call.layer, call.kind, shape_text(call.input_shape), shape_text(call.output_shape), f"{call.parameters:,}")
+            (
+                call.layer,
+                call.kind,
+                " + ".join(map(shape_text, call.inputs)),
+                call.formula,
+                " + ".join(map(shape_text, call.outputs)),
+                "(again)" if call.again else f"{call.parameters:,}",
+                f"{call.multiply_adds:,}",
+            )
             for call in self.calls
         ]
 
+    def totals(self) -> str:
+        """Return the sums in words."""
+        rows = sum(call.parameters for call in self.calls)
+        elsewhere = f" ({self.parameters - rows:,} of them in no row)" if rows != self.parameters else ""
+        return f"{self.parameters:,} parameters{elsewhere}, {self.multiply_adds:,} multiply-adds in all"
+
     def __str__(self) -> str:
-        table = [("layer", "kind", "input", "output", "parameters"), *self.rows()]
-        widths = [max(len(row[k]) for row in table) for k in range(5)]
+        table = [COLUMNS, *self.rows()]
+        widths = [max(len(row[k]) for row in table) for k in range(len(COLUMNS))]
         lines = [
-            "  ".join([*(cell.ljust(w) for cell, w in zip(row[:4], widths, strict=False)), row[4].rjust(widths[4])])
+            "  ".join(
+                cell.rjust(w) if k > 4 else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths, strict=True))
+            )
             for row in table
         ]
-        return "\n".join([*lines, f"{self.parameters:,} parameters in all"])
+        return "\n".join([*map(str.rstrip, lines), self.totals(), *(f"Note: {note}" for note in self.notes)])
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("layer", "kind", "input", "output"))
-        body = "".join(
-            "<tr>"
-            + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row[:4])
-            + f"<td>{row[4]}</td></tr>"
-            for row in self.rows()
-        )
-        total = f"<tr><td colspan='4' style='text-align:left'><b>total</b></td><td><b>{self.parameters:,}</b></td></tr>"
-        return f"<table><tr>{head}<th>parameters</th></tr>{body}{total}</table>"
+        def cells(row: Sequence[str], tag: str) -> str:
+            return "".join(
+                f"<{tag} style='text-align:{'right' if k > 4 else 'left'}'>{escape(cell)}</{tag}>"
+                for k, cell in enumerate(row)
+            )
+
+        body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in self.rows())
+        notes = "".join(f"<p role='alert'><b>Note:</b> {escape(note)}</p>" for note in self.notes)
+        return f"<table><tr>{cells(COLUMNS, 'th')}</tr>{body}</table><p>{escape(self.totals())}</p>{notes}"
 
 
-def shape_text(shape: tuple[int, ...]) -> str:
-    """Write a shape as people do: (64, 1, 28, 28)."""
-    return f"({', '.join(map(str, shape))})" if len(shape) != 1 else f"({shape[0]},)"
+def trace_shapes(model: nn.Module, *inputs: Tensor, **named: Tensor) -> ShapeTrace:
+    """Run the inputs through the model once and return a row for each layer that is called.
 
-
-def trace_shapes(model: nn.Module, x: Tensor) -> ShapeTrace:
-    """Run `x` (B, …) through the model once and return a row for each layer that was called.
-
-    Runs in eval mode without gradients; leaves no hook behind and every module in its mode, also after an error.
-    Raises TypeError for arguments of the wrong kind, ValueError when shapes do not fit: it names the layer, what came
-    and what the layer expects.
+    What runs between layers gets a row too when it changes the shape or is a well-known function. The pass runs in
+    eval mode without gradients; afterwards no hook is left and every module is in its mode, also after an error.
+    Give a batch of at least 2 samples: with one, a lost batch axis goes unnoticed.
+    Raises TypeError for arguments of the wrong kind, and ValueError when shapes do not fit: for each such layer it
+    says what came, what the layer expects and which number to change.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"expected a model (nn.Module), got {type(model).__name__}")
-    if not isinstance(x, Tensor):
-        raise TypeError(f"expected a tensor as input, got {type(x).__name__}: try torch.zeros(1, 1, 28, 28)")
-    if x.numel() == 0:
-        raise ValueError(f"expected an input with at least one sample, got shape {shape_text(tuple(x.shape))}")
-    calls: list[Call] = []
-    entered: list[tuple[str, nn.Module, Tensor]] = []
-    with watched(model, calls, entered), torch.no_grad():
-        try:
-            model(x)
-        except (RuntimeError, ValueError, IndexError, TypeError) as error:
-            raise ValueError(mismatch_message(entered, error, calls)) from error
-    return ShapeTrace(tuple(calls), count_parameters(model))
-
-
-@contextmanager
-def watched(model: nn.Module, calls: list[Call], entered: list[tuple[str, nn.Module, Tensor]]) -> Iterator[None]:
-    """Note each call of a layer without children while the model runs; put hooks and modes back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    handles = []
-
-    def watch(name: str, layer: nn.Module) -> None:
-        def before(layer: nn.Module, inputs: tuple, named: dict) -> None:
-            entered.append((name, layer, [*inputs, *named.values()][0]))
-
-        def after(layer: nn.Module, inputs: tuple, named: dict, output: Tensor) -> None:
-            _, _, x = entered.pop()
-            calls.append(Call(name, type(layer).__name__, tuple(x.shape), tuple(output.shape), count_parameters(layer)))
-
-        handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
-        handles.append(layer.register_forward_hook(after, with_kwargs=True))
-
+    check_model(model, (*inputs, *named.values()))
+    tracer = Tracer()
     try:
-        model.eval()
-        for name, layer in model.named_modules():
-            if not any(layer.children()):
-                watch(name or type(layer).__name__, layer)
-        yield
+        with recording(model, tracer):
+            model(*inputs, **named)
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise ValueError(tracer.report(error)) from error
+    if tracer.problems:
+        raise ValueError(tracer.report())
+    total = sum(call.multiply_adds for call in tracer.calls)
+    notes = (*batch_notes(tracer.calls), *idle_notes(model, tracer.used))
+    return ShapeTrace(tuple(tracer.calls), count_parameters(model), total, notes)
+
+
+class Tracer(Recorder):
+    """Turn what runs into rows, and what fails into explanations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.problems: list[str] = []
+        self.met: set[nn.Module] = set()
+        self.used: set[int] = set()  # the ids of all tensors that took part
+        self.right = 0  # how many calls came before the first problem
+
+    def layer_ends(self, layer: OpenModule, outputs: tuple[Tensor, ...]) -> None:
+        again, module = layer.module in self.met, layer.module
+        self.met.add(module)
+        texts = [formula(function) for function in layer.functions]
+        self.calls.append(
+            Call(
+                layer.name or type(module).__name__,
+                type(module).__name__,
+                layer.inputs,
+                shapes_of(outputs),
+                "; ".join(text for text in texts if text),
+                0 if again else count_parameters(module),
+                sum(map(multiply_adds, layer.functions)),
+                again and count_parameters(module) > 0,
+            )
+        )
+
+    def function_ends(self, function: Function, inside: OpenModule) -> None:
+        self.used.update(map(id, function.inputs))
+        if inside.is_layer:
+            inside.functions.append(function)
+            return
+        name, work = function.name, multiply_adds(function)
+        before, after = shapes_of(function.inputs), shapes_of(function.outputs)
+        if work or after[0] != before[0] or name.strip("_") in ALWAYS_SHOWN:
+            kind = "[…]" if name == "__getitem__" else f"{name}()"
+            self.calls.append(Call(inside.name, kind, before, after, formula(function), 0, work))
+
+    def function_fails(self, function: Function, error: Exception) -> object:
+        self.right = self.right if self.problems else len(self.calls)
+        self.problems.append(explain(function, self.open[-1], self.calls, error))
+        if function.name != "linear" or function.inputs[0].dim() != 2:
+            raise error
+        # go on with zeros, as if the layer had the right size: one pass then finds all layers that do not fit
+        return function.inputs[0].new_zeros(len(function.inputs[0]), len(function.arguments["weight"]))
+
+    def report(self, error: Exception | None = None) -> str:
+        """Return the problems, or else where `error` came from, and the last rows that were still right."""
+        if not self.problems:
+            self.right = len(self.calls)
+            inside = self.open[-1] if self.open and self.open[-1].name else None
+            where = f' in {type(inside.module).__name__} "{inside.name}"' if inside else ""
+            came = f", which receives {' and '.join(map(shape_text, inside.inputs))}" if inside else ""
+            self.problems.append(f"the model's forward fails{where}{came}: {error}")
+        count = len(self.problems)
+        head = self.problems[0] if count == 1 else "\n".join([f"{count} layers do not fit:", *self.problems])
+        rows = [f"  {c.layer or c.kind}: {shape_text(c.outputs[0])}" for c in self.calls[: self.right] if c.outputs]
+        return "\n".join([head, *(["Before it, these went well:"] if rows else []), *rows[-4:]])
+
+
+def batch_notes(calls: Sequence[Call]) -> list[str]:
+    """Return a warning when a flattening also cuts or joins samples: nothing fails, but the rows are no samples."""
+    for call in calls:
+        name = call.kind.rstrip("()").lower()
+        before, after = call.inputs[0] if call.inputs else (), call.outputs[0] if call.outputs else ()
+        if name in FLATTENING and len(after) < 3 and before[:1] != after[:1]:
+            keep = "flatten(start_dim=1) and x.flatten(1) keep each sample in its row"
+            return [f"{call.kind} turns {before[0]} samples into {after[0]} rows, {shape_text(after)}: {keep}"]
+    return []
+
+
+def idle_notes(model: nn.Module, used: set[int]) -> list[str]:
+    """Return a warning when some of the model's parameters took part in nothing."""
+    idle = dict.fromkeys(name.rpartition(".")[0] for name, p in model.named_parameters() if id(p) not in used)
+    if not idle:
+        return []
+    names = ", ".join(map(repr, list(idle)[:3])) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
+    return [f"not used in this pass: {names}"]
+
+
+def capture_activations(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+    """Return what the named modules put out for the input `x`, by name; without names, of every layer.
+
+    A module that is called several times gives its last output. Runs like `trace_shapes`: eval mode, no gradients,
+    nothing left behind. The tensors are copies, so that later layers that work in place cannot change them.
+    Raises ValueError for a name that the model does not have, or that is not called.
+    """
+    check_model(model, (x,))
+    known = dict(model.named_modules())
+    wanted = [name for name, module in known.items() if not any(module.children())] if names is None else list(names)
+    for name in wanted:
+        if name not in known:
+            have = ", ".join(repr(other) for other in known if other)
+            raise ValueError(f"the model has no module {name!r}: choose from {have}")
+    captured: dict[str, Tensor] = {}
+
+    def keep(name: str):
+        def hook(module: nn.Module, args: tuple, output: object) -> None:
+            if isinstance(output, Tensor):
+                captured[name] = output.detach().clone()
+
+        return hook
+
+    handles = [known[name].register_forward_hook(keep(name)) for name in wanted]
+    try:
+        with recording(model, Recorder()):
+            model(x)
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes:
-            module.training = mode
-
-
-def mismatch_message(entered: list[tuple[str, nn.Module, Tensor]], error: Exception, calls: list[Call]) -> str:
-    """Say at which layer the pass stopped, what came and what the layer expects."""
-    if not entered:
-        return f"the model's forward failed outside its layers: {error}"
-    name, layer, x = entered[-1]
-    came = f'{type(layer).__name__} "{name}" received an input of shape {shape_text(tuple(x.shape))}'
-    if not x.is_floating_point():
-        return f"{came} and dtype {x.dtype}: expected floating point, convert it with x.float()"
-    if any(call.kind == "Conv2d" and len(call.input_shape) == 3 for call in calls):
-        return f"{came}, and a convolution before it no batch axis: pass (B, C, H, W), for example x[None]"
-    if isinstance(layer, nn.Linear) and x.shape[-1] != layer.in_features:
-        return (
-            f"{came}, but expects {layer.in_features} features in the last axis: "
-            f"set in_features={x.shape[-1]}, or change what comes before (is a flatten missing?)"
-        )
-    if isinstance(layer, nn.Conv2d) and x.dim() not in (3, 4):
-        return f"{came}, but expects (B, C, H, W): add the missing axes, for example x[None, None]"
-    if isinstance(layer, nn.Conv2d) and x.shape[-3] != layer.in_channels:
-        return f"{came}, but expects {layer.in_channels} channels: set in_channels={x.shape[-3]}"
-    return f"{came} and failed: {error}"
+    missing = [name for name in wanted if name not in captured]
+    if names is not None and missing:
+        raise ValueError(f"{', '.join(map(repr, missing))} was not called, or gave no tensor, for this input")
+    return {name: captured[name] for name in wanted if name in captured}
