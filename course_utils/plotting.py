@@ -247,7 +247,8 @@ def show_images(
     if titles and len(titles) != len(images):
         raise ValueError(f"expected one title an image, got {len(titles)} titles and {len(images)} images")
     rows = -(-len(images) // columns)
-    height = size * (1.3 if titles else 1.0) * rows + (0.4 if title else 0)
+    shape = images.shape[2] / images.shape[3] + (0.3 if titles else 0)
+    height = size * shape * rows + (0.4 if title else 0)
     figure, grid = new_figure(size * min(columns, len(images)), height, columns=min(columns, len(images)), rows=rows)
     if images.dtype == torch.uint8:
         pixels = images.float() / 255
@@ -261,4 +262,85 @@ def show_images(
                 axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def plot_maps(
+    maps: Tensor, titles: Sequence[str] = (), *, columns: int = 8, title: str = "", size: float = 0.95
+) -> Figure:
+    """Show feature maps or filters (N, H, W) of any sign in a grid on one color scale: white 0, red above, blue below.
+
+    `size` is a map's width in inches. Raises ValueError for another shape, or for titles that are not one a map.
+    """
+    if maps.dim() != 3 or len(maps) == 0:
+        raise ValueError(f"expected maps of shape (N, H, W) with at least one map, got {tuple(maps.shape)}")
+    if titles and len(titles) != len(maps):
+        raise ValueError(f"expected one title a map, got {len(titles)} titles and {len(maps)} maps")
+    maps = maps.detach().float().cpu()
+    columns = min(columns, len(maps))
+    rows = -(-len(maps) // columns)
+    lines = max((text.count("\n") + 1 for text in titles), default=0)
+    height = rows * (size * maps.shape[1] / maps.shape[2] + 0.17 * lines + 0.08) + (0.4 if title else 0)
+    figure, grid = new_figure(size * columns + 0.8, height, columns=columns, rows=rows)
+    largest = maps.abs().max().clamp(min=1e-12).item()
+    all_axes = list(np.atleast_1d(grid).flat)
+    for k, axes in enumerate(all_axes):
+        axes.axis("off")
+        if k < len(maps):
+            picture = axes.imshow(maps[k].numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest)
+            if titles:
+                axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
+    figure.colorbar(picture, ax=all_axes, shrink=0.9 if rows == 1 else 0.6, aspect=12 if rows == 1 else 20)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def plot_numbers(grids: Mapping[str, Tensor], *, title: str = "", cell: float = 0.36) -> Figure:
+    """Draw small grids (H, W) side by side, each number in its cell, shaded from white (the smallest) to blue.
+
+    `cell` is a cell's width in inches. Raises ValueError for another shape.
+    """
+    shapes = [tuple(grid.shape) for grid in grids.values()]
+    if any(len(shape) != 2 for shape in shapes):
+        raise ValueError(f"expected grids of shape (H, W), got {', '.join(map(str, shapes))}")
+    widths = [max(w + 0.5, 0.085 * len(name) / cell) for name, (_, w) in zip(grids, shapes, strict=True)]
+    height = cell * max(h for h, _ in shapes) + (0.8 if title else 0.4)
+    width = max(cell * sum(widths) + 0.3, 0.08 * len(title))
+    figure, all_axes = new_figure(width, height, columns=len(grids), width_ratios=widths)
+    for axes, (name, grid) in zip(np.atleast_1d(all_axes), grids.items(), strict=True):
+        values = grid.detach().double().cpu().numpy()
+        span = max(values.max() - values.min(), 1e-12)
+        axes.imshow(values, cmap="Blues", vmin=values.min(), vmax=values.max() + 0.6 * span)
+        for (row, column), value in np.ndenumerate(values):
+            axes.text(column, row, f"{value:.4g}".replace("-", "−"), ha="center", va="center", fontsize=8)
+        axes.set(xticks=[], yticks=[], anchor="NW")
+        axes.spines[:].set_visible(False)
+        axes.set_title(name, fontsize=9)
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return figure
+
+
+def plot_shares(bars: Mapping[str, Mapping[str, float]], *, title: str) -> Figure:
+    """Draw a bar for each name, cut into its parts in proportion: the same part has the same color in every bar.
+
+    Raises ValueError for a bar whose parts are negative or add up to 0.
+    """
+    figure, axes = new_figure(8, 0.9 + 0.62 * len(bars))
+    parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
+    for row, bar in enumerate(bars.values()):
+        total, left = sum(bar.values()), 0.0
+        if total <= 0 or min(bar.values()) < 0:
+            raise ValueError(f"expected parts that are not negative and add up to more than 0, got {dict(bar)}")
+        for part, value in bar.items():
+            share, color = value / total, COLORS[parts.index(part) % len(COLORS)]
+            axes.barh(row, share, left=left, color=color, edgecolor="white", height=0.62)
+            if share > 0.04:
+                axes.text(left + share / 2, row, f"{part}\n{share:.0%}", ha="center", va="center", fontsize=8)
+            left += share
+    axes.set_yticks(range(len(bars)), list(bars))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1), xlabel="share", title=title)
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
     return figure

@@ -24,7 +24,7 @@ import numpy as np
 TRAIN_COUNT, TEST_COUNT = 2000, 500
 TRAIN_SEED, TEST_SEED = 1, 2
 IMAGE_SIZE = 28  # pixels a side
-BOX_SIZE = 20  # pixels; the longer side of the ink, as in MNIST, give or take a pixel of soft edge
+BOX_SIZE = 20  # pixels; the longer side of the ink, as in MNIST
 EDGE_WIDTH = 1.1  # pixels from full ink to none
 POINTS_PER_STROKE = 160  # pen positions; less than a pixel apart, so that a line shows no beads
 
@@ -183,7 +183,7 @@ def press(rng, strokes):
 
     One pen a digit; along each stroke the pressure drifts, and it fades where the pen comes down and lifts.
     """
-    pen = np.exp(0.27 * bell(rng)) * 1.25
+    pen = np.exp(0.27 * bell(rng)) * 1.33
     t = np.linspace(0, 1, POINTS_PER_STROKE)
     radii = []
     for _ in range(strokes):
@@ -207,20 +207,33 @@ def ink(path, radii):
 
 
 def fit_box(path, radii):
-    """Return `path` (points, 2) in pixels: its ink fills a box of about 20x20 in the middle, proportions kept."""
-    low, high = path.min(axis=0), path.max(axis=0)
-    scale = (BOX_SIZE - 2 * radii.mean()) / (high - low).max()
-    return (path - (low + high) / 2) * scale + (IMAGE_SIZE - 1) / 2
+    """Return `path` (points, 2) in pixels: the longer side of its ink is `BOX_SIZE` pixels, proportions kept.
+
+    The pen's width does not grow with the digit, so the scale is found by halving an interval.
+    """
+    reach = (radii + EDGE_WIDTH / 2)[:, None]  # how far ink goes beyond the pen's position
+
+    def box(scale):
+        return (path * scale - reach).min(axis=0), (path * scale + reach).max(axis=0)
+
+    small, large = 0.0, 100.0
+    for _ in range(40):
+        scale = (small + large) / 2
+        low, high = box(scale)
+        small, large = (small, scale) if (high - low).max() > BOX_SIZE else (scale, large)
+    low, high = box(scale)
+    return path * scale - (low + high) / 2 + (IMAGE_SIZE - 1) / 2
 
 
 def center(image):
-    """Return `image` (28, 28) shifted by whole pixels so that its center of mass is within half a pixel of the middle.
+    """Return `image` (28, 28) shifted by whole pixels so that its center of mass is within half a pixel of index 14.
 
-    The margin round the ink is 3 pixels wide, so no shift is longer: else ink would come in again on the other side.
+    That is where MNIST has it, half a pixel beyond the middle of 28 pixels. The margin round the ink is 4 pixels wide,
+    so no shift is longer: else ink would come in again on the other side.
     """
-    axis = np.arange(IMAGE_SIZE) - (IMAGE_SIZE - 1) / 2
+    axis = np.arange(IMAGE_SIZE) - IMAGE_SIZE / 2
     down, right = image.sum(axis=1) @ axis, image.sum(axis=0) @ axis
-    shift = np.rint(np.array([down, right]) / image.sum()).clip(-3, 3).astype(int)
+    shift = np.rint(np.array([down, right]) / image.sum()).clip(-4, 4).astype(int)
     return np.roll(image, -shift, axis=(0, 1))
 
 

@@ -24,8 +24,11 @@ from course_utils.plotting import (
     plot_curves,
     plot_decision_regions,
     plot_history,
+    plot_maps,
+    plot_numbers,
     plot_rows,
     plot_runs,
+    plot_shares,
     show_images,
     use_course_style,
 )
@@ -325,6 +328,72 @@ def test_no_images_are_refused():
 def test_too_few_titles_are_refused():
     with pytest.raises(ValueError, match="titles"):
         show_images(torch.zeros(3, 1, 8, 8), ["one", "two"])
+
+
+# ------------------------------------------------------------------------------------- maps, numbers and shares
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 12, 30), (3, 5, 5), (9, 28, 28), (17, 7, 3)])
+@pytest.mark.parametrize("titled", [False, True])
+def test_maps_share_one_scale_around_zero(shape, titled):
+    maps = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    figure = plot_maps(maps, NAMES[:1] * len(maps) if titled else (), title="title", columns=4)
+    pixels(figure)
+    largest = maps.abs().max().item()
+    images = [image for axes in figure.axes for image in axes.images]
+    assert len(images) == len(maps)
+    for image, values in zip(images, maps, strict=True):
+        assert image.get_clim() == pytest.approx((-largest, largest))
+        np.testing.assert_array_equal(image.get_array(), values.numpy())
+
+
+def test_maps_of_zeros_and_maps_with_gradients_are_drawn():
+    pixels(plot_maps(torch.zeros(2, 3, 3)))
+    pixels(plot_maps(torch.randn(2, 3, 3, requires_grad=True)))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (0, 3, 3), (1, 1, 3, 3)])
+def test_maps_of_other_shapes_are_refused(shape):
+    with pytest.raises(ValueError, match=r"expected maps of shape \(N, H, W\)") as error:
+        plot_maps(torch.zeros(shape))
+    assert str(shape) in str(error.value)
+
+
+def test_maps_need_one_title_each():
+    with pytest.raises(ValueError, match="got 1 titles and 2 maps"):
+        plot_maps(torch.zeros(2, 3, 3), ["one"])
+
+
+@pytest.mark.parametrize("cell", [0.26, 0.36])
+def test_every_number_of_a_grid_is_written_in_its_cell(cell):
+    grids = {"a long name": torch.tensor([[1.0, -2.5], [0.0, 12.0]]), "b": torch.tensor([[7]])}
+    figure = plot_numbers(grids, title="title", cell=cell)
+    pixels(figure)
+    written = {(text.get_position(), text.get_text()) for text in figure.axes[0].texts}
+    assert written == {((0, 0), "1"), ((1, 0), "−2.5"), ((0, 1), "0"), ((1, 1), "12")}
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == list(grids)
+
+
+def test_grids_with_one_value_everywhere_are_drawn_and_other_shapes_refused():
+    pixels(plot_numbers({"nines": torch.full((3, 3), 9.0)}))
+    with pytest.raises(ValueError, match=r"expected grids of shape \(H, W\), got \(2, 2\), \(3,\)"):
+        plot_numbers({"a": torch.zeros(2, 2), "b": torch.zeros(3)})
+
+
+def test_shares_add_up_and_a_part_keeps_its_color():
+    figure = plot_shares({"one": {"a": 1, "b": 3}, "two": {"b": 1, "c": 0.01}}, title="title")
+    pixels(figure)
+    axes = figure.axes[0]
+    widths = [patch.get_width() for patch in axes.patches]
+    assert widths[:2] == [0.25, 0.75] and sum(widths[2:]) == pytest.approx(1)
+    assert axes.patches[1].get_facecolor() == axes.patches[2].get_facecolor() != axes.patches[0].get_facecolor()
+    assert "a\n25%" in texts(figure) and "c\n" not in texts(figure)  # too small to be labeled
+
+
+@pytest.mark.parametrize("bar", [{"a": 0, "b": 0}, {"a": -1, "b": 3}])
+def test_shares_of_nothing_are_refused(bar):
+    with pytest.raises(ValueError, match="add up to more than 0"):
+        plot_shares({"bar": bar}, title="title")
 
 
 # ------------------------------------------------------------------------------------------------------ everything
