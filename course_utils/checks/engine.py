@@ -8,10 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+import numpy as np
 import torch
 from torch import Tensor
 
-CHAPTERS = {"00": "start_here", "01": "first_network", "03": "mnist_dnn"}
+CHAPTERS = {
+    "00": "start_here",
+    "01": "first_network",
+    "03": "mnist_dnn",
+    "04": "convolution_arithmetic",
+    "05": "lenet",
+}
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "not yet", "not attempted yet"
 
 
@@ -209,18 +216,32 @@ class Raised:
 
 def outputs(run: Callable[[Callable, tuple], object], function: Callable, inputs: Sequence[tuple]) -> list:
     """Run a function on copies of all cases; what it raises becomes a value."""
-    results = []
-    for case in inputs:
-        try:
-            results.append(run(function, copy.deepcopy(case)))
-        except Exception as error:
-            results.append(Raised(type(error).__name__, str(error)))
-    return results
+    return [attempt(run, function, copy.deepcopy(case)) for case in inputs]
+
+
+def attempt(function: Callable, *arguments: object) -> object:
+    """Return what a function returns, or what it raises as a value."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        return Raised(type(error).__name__, str(error))
 
 
 def untouched(value: object) -> bool:
-    """Say whether a returned value still holds the stub's dots."""
-    return value is ... or (isinstance(value, tuple | list) and any(part is ... for part in value))
+    """Say whether a returned value still holds the stub's dots, however deep."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return value is ... or (isinstance(value, tuple | list) and any(map(untouched, value)))
+
+
+def as_tensor(value: object) -> object:
+    """Return an array, or lists of numbers in lists, as a tensor, and anything else as it is."""
+    if not isinstance(value, np.ndarray | tuple | list):
+        return value
+    try:
+        return torch.as_tensor(np.array(value, order="C"))
+    except (TypeError, ValueError, RuntimeError):
+        return value
 
 
 def same(a: object, b: object) -> bool:

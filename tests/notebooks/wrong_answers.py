@@ -1,7 +1,11 @@
 """What students write instead, and a piece of the message that must name the mistake.
 
-These are written apart from the checks in course_utils, as a student would write them.
+These are written apart from the checks in course_utils, as a student would write them. Chapters 04 and 05 have files
+of their own.
 """
+
+import wrong_answers_04
+import wrong_answers_05
 
 ACCURACY = "def one_hot_accuracy(outputs, one_hot):\n"
 STEP = "def training_step(model, optimizer, inputs, labels):\n"
@@ -165,6 +169,8 @@ WRONG_ANSWERS = {
         ('spot_leak = "a"', "where the test images come from"),
         ('spot_leak = "d"', "not the count"),
     ],
+    **wrong_answers_04.WRONG_ANSWERS,
+    **wrong_answers_05.WRONG_ANSWERS,
 }  # fmt: skip
 
 # Right answers that look unlike the solutions: none of them may be refused.
@@ -189,4 +195,6 @@ OTHER_RIGHT_ANSWERS = [
     ("03/collate", COLLATE + "    return [torch.stack(images).unsqueeze(1), torch.as_tensor(labels)]"),
     ("03/momentum_step", MOMENTUM + "    velocity.mul_(beta).add_(gradient)\n    weights.sub_(rate * velocity)\n"
      "    return weights, velocity"),
+    *wrong_answers_04.OTHER_RIGHT_ANSWERS,
+    *wrong_answers_05.OTHER_RIGHT_ANSWERS,
 ]  # fmt: skip
