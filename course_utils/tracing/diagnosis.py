@@ -43,7 +43,7 @@ def look_at_kinds(function: Function, seen: Sequence) -> str | None:
         return None
     if x.device != other.device:
         return f"receives a tensor on {x.device}, but its weights are on {other.device}: x.to({other.device.type!r})"
-    if x.dtype != other.dtype:
+    if x.dtype != other.dtype and {"weight", "other"} & function.arguments.keys():  # indices may be whole numbers
         how = "x.float()" if other.dtype.itemsize == 4 else f"x.to({other.dtype})"
         return f"receives numbers of {x.dtype}, but its weights are {other.dtype}: convert them with {how}"
     return None
@@ -51,31 +51,31 @@ def look_at_kinds(function: Function, seen: Sequence) -> str | None:
 
 def look_at_linear(function: Function, seen: Sequence) -> str | None:
     """Find a dense layer whose in_features differ from what comes."""
-    if function.name != "linear":
+    if function.name != "linear" or function.inputs[0].dim() == 0:
         return None
     x, expected = function.inputs[0], function.arguments["weight"].shape[1]
     shape, came = tuple(x.shape), x.shape[-1]
     if came == expected:
         return None
-    batch = seen[0].inputs[0][0] if seen and seen[0].inputs and seen[0].inputs[0] else shape[0]
+    first = (seen[0].inputs[0] if seen and seen[0].inputs else ()) or shape  # what went into the model
+    batch = first[0]
     message = f"expects {expected} features but receives"
     if any(call.kind.lower().startswith("conv2d") and len(call.inputs[0]) == 3 for call in seen):
         return (
             f"{message} {shape_text(shape)}, and a convolution before it no batch axis: pass (B, C, H, W), as x[None]"
         )
-    if len(shape) == 1 and came == batch * expected:
-        return (
-            f"{message} one row of {came}, the whole batch: keep the batch axis, flatten(start_dim=1) or nn.Flatten()"
-        )
-    if len(shape) > 2 and any(call.kind.lower().startswith("conv") for call in seen):
-        features = math.prod(shape[1:])
-        then = "" if features == expected else f", and set in_features={features}"
+    features = math.prod(shape) // batch
+    then = "" if features == expected else f", and set in_features={features}"
+    if len(shape) == 1 < len(first) and came % batch == 0:
+        keep = "keep the batch axis, flatten(start_dim=1) or nn.Flatten()"
+        return f"{message} one row of {came}, the whole batch: {keep}{then}"
+    after_convolution = any(call.kind.lower().startswith("conv") for call in seen)
+    if len(shape) > 2 and shape[0] == batch and (after_convolution or features == expected):
         return f"{message} {shape_text(shape)}: flatten it before, {product_text(shape[1:])} = {features}{then}"
     if len(shape) == 2 and shape[0] != batch and math.prod(shape) % batch == 0:
-        features = math.prod(shape) // batch
         return (
             f"{message} {shape_text(shape)}, though there are {batch} samples of {features}{factors(features, seen)} "
-            f"numbers: keep them apart with x.flatten(1), and set in_features={features}"
+            f"numbers: keep them apart with x.flatten(1){then}"
         )
     return f"{message} {came}{factors(came, seen)}: set in_features={came}"
 
@@ -151,4 +151,6 @@ def first_difference(a: Shape, b: Shape, skip: int | None) -> int | None:
     """Return the first axis in which two shapes of equal length differ, leaving out one axis."""
     if len(a) != len(b):
         return None
-    return next((k for k, (m, n) in enumerate(zip(a, b, strict=True)) if m != n and k != skip), None)
+    fits = (1,) if skip is None else ()  # a sum repeats an axis of size 1
+    differ = (k for k, (m, n) in enumerate(zip(a, b, strict=True)) if m != n and m not in fits and n not in fits)
+    return next((k for k in differ if k != skip), None)

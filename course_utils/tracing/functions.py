@@ -111,7 +111,8 @@ def formula(function: Function) -> str:
         axis = next((k for k, size in enumerate(after) if size != before[k]), 0)
         return f"{' + '.join(str(tensor.shape[axis]) for tensor in function.inputs)} = {after[axis]}"
     if "adaptive" in function.name:
-        return f"any size → {product_text(after[2:])}"
+        axes = int(function.name.rpartition("pool")[2][0])
+        return f"any size → {product_text(after[-axes:])}"
     return ""
 
 

@@ -7,9 +7,11 @@ from torch import Tensor, nn
 
 from course_utils.tracing.functions import Function, Shape, per_axis, window
 from course_utils.tracing.recorder import OpenModule, Recorder, check_model, recording
+from course_utils.tracing.shapes import trace_shapes
 from course_utils.tracing.sizes import padding_by_word
 
-MIXES_ALL_POSITIONS = ("linear", "matmul", "bmm", "mean", "sum", "amax", "scaled_dot_product_attention")
+MIXES_ALL_POSITIONS = ("linear", "matmul", "bmm", "scaled_dot_product_attention")
+REDUCES = ("mean", "sum", "max", "min", "amax", "amin", "std", "var", "norm", "logsumexp")  # over positions or channels
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,9 @@ class ReceptiveField:
 
         Raises ValueError for a unit that does not exist.
         """
+        for name, numbers in (("unit", unit), ("image", image)):
+            if len(numbers) != len(self.units):
+                raise ValueError(f"expected one number an axis as {name}, {len(self.units)} in all, got {numbers}")
         for position, count in zip(unit, self.units, strict=True):
             if not 0 <= position < count:
                 raise ValueError(f"expected a unit from 0 to {count - 1}, got {position}")
@@ -65,10 +70,13 @@ def receptive_field(model: nn.Module, x: Tensor) -> ReceptiveField:
     Raises TypeError and ValueError as `trace_shapes` does, and ValueError for layers it cannot follow (up-sampling).
     """
     check_model(model, (x,))
+    if x.dim() < 3:
+        raise ValueError(f"expected an input with pixels, (B, C, H, W) or (B, C, L), got shape {tuple(x.shape)}")
+    trace_shapes(model, x)  # says what is wrong if the model cannot run
     follower = Follower(x)
     with recording(model, follower):
         output = model(x)
-    field = follower.fields.get(id(output)) if isinstance(output, Tensor) else None
+    field = follower.fields.get(id(output))
     if field is None:
         raise ValueError("the model's output does not come from the input by layers that can be followed")
     return ReceptiveField(field.size, field.stride, field.offset, field.units, tuple(follower.layers))
@@ -106,10 +114,15 @@ class Follower(Recorder):
             return padded(field, function, units, self.axes)
         if sliding and not sliding["transposed"]:
             return slid(field, sliding, units)
-        if function.name in MIXES_ALL_POSITIONS or "adaptive" in function.name:
-            ones = (1,) * self.axes
-            return slid(field, adaptive(field.units, units if "adaptive" in function.name else ones), ones)
-        if len(shape) < self.axes + 2 or units == field.units:  # flattened, or each unit for itself
+        same = len(shape) == self.axes + 2 and units == field.units
+        if (
+            function.name in MIXES_ALL_POSITIONS
+            or "adaptive" in function.name
+            or (function.name in REDUCES and not same)
+        ):
+            after = units if "adaptive" in function.name else (1,) * self.axes
+            return slid(field, adaptive(field.units, after), after)
+        if not sliding and (len(shape) < self.axes + 2 or same):  # flattened, or each unit for itself
             return field
         raise ValueError(f"receptive_field cannot follow {function.name}() from {field.units} to {units} units")
 
@@ -154,7 +167,11 @@ def joined(fields: Sequence[ReceptiveField]) -> ReceptiveField:
     if len(fields) == 1:
         return fields[0]
     widest = max(fields, key=lambda field: field.units)  # a map times one number a channel: the map's grid counts
-    first = tuple(map(min, zip(*(field.offset for field in fields), strict=True)))
+    firsts = []
+    for field in fields:  # what was one number for the whole map does not move on with the units: cover it from each
+        axes = zip(field.offset, field.units, widest.units, widest.stride, strict=True)
+        firsts.append(tuple(o - (n - 1) * s if m == 1 else o for o, m, n, s in axes))
+    first = tuple(map(min, zip(*firsts, strict=True)))
     ends = [tuple(o + r for o, r in zip(field.offset, field.size, strict=True)) for field in fields]
     size = tuple(max(end) - start for start, end in zip(first, zip(*ends, strict=True), strict=True))
     return ReceptiveField(size, widest.stride, first, widest.units)

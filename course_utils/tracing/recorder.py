@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from course_utils.tracing.functions import Function, Shape, argument_names, shapes_of, tensors_in
@@ -42,8 +43,10 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if name == "__get__":  # a property is read: w.T is a function too, x.shape gives no tensor
+            name = getattr(func.__self__, "__name__", name)
         inputs = tuple(tensors_in([args, kwargs]))
-        if not self.open or not inputs or name == "__get__":
+        if not self.open or not inputs or any(map(is_lazy, inputs)):  # a lazy parameter has no shape yet
             return func(*args, **kwargs)
         before = shapes_of(inputs)
         try:

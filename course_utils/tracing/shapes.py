@@ -32,7 +32,7 @@ class Call:
     inputs: tuple[Shape, ...]
     outputs: tuple[Shape, ...]
     formula: str
-    parameters: int  # 0 where the layer is called again: each parameter counts once
+    parameters: int  # each counts once: 0 where a layer is called again or has another layer's weights
     multiply_adds: int  # for the whole batch
     again: bool = False
 
@@ -97,7 +97,6 @@ def trace_shapes(model: nn.Module, *inputs: Tensor, **named: Tensor) -> ShapeTra
 
     What runs between layers gets a row too when it changes the shape or is a well-known function. The pass runs in
     eval mode without gradients; afterwards no hook is left and every module is in its mode, also after an error.
-    Give a batch of at least 2 samples: with one, a lost batch axis goes unnoticed.
     Raises TypeError for arguments of the wrong kind, and ValueError when shapes do not fit: for each such layer it
     says what came, what the layer expects and which number to change.
     """
@@ -122,13 +121,15 @@ class Tracer(Recorder):
         super().__init__()
         self.calls: list[Call] = []
         self.problems: list[str] = []
-        self.met: set[nn.Module] = set()
+        self.raised: dict[Exception, str] = {}  # explanations of errors that the model may still catch
+        self.counted: set[nn.Parameter] = set()
         self.used: set[int] = set()  # the ids of all tensors that took part
-        self.right = 0  # how many calls came before the first problem
+        self.right: int | None = None  # how many calls came before the first problem
 
     def layer_ends(self, layer: OpenModule, outputs: tuple[Tensor, ...]) -> None:
-        again, module = layer.module in self.met, layer.module
-        self.met.add(module)
+        module, parameters = layer.module, set(layer.module.parameters())
+        new = parameters - self.counted
+        self.counted |= new
         texts = [formula(function) for function in layer.functions]
         self.calls.append(
             Call(
@@ -137,9 +138,9 @@ class Tracer(Recorder):
                 layer.inputs,
                 shapes_of(outputs),
                 "; ".join(text for text in texts if text),
-                0 if again else count_parameters(module),
+                sum(p.numel() for p in new),
                 sum(map(multiply_adds, layer.functions)),
-                again and count_parameters(module) > 0,
+                bool(parameters) and not new,
             )
         )
 
@@ -155,17 +156,24 @@ class Tracer(Recorder):
             self.calls.append(Call(inside.name, kind, before, after, formula(function), 0, work))
 
     def function_fails(self, function: Function, error: Exception) -> object:
-        self.right = self.right if self.problems else len(self.calls)
-        self.problems.append(explain(function, self.open[-1], self.calls, error))
+        message = explain(function, self.open[-1], self.calls, error)
         if function.name != "linear" or function.inputs[0].dim() != 2:
+            self.raised[error] = message
             raise error
+        self.right = self.right if self.problems else len(self.calls)
+        self.problems.append(message)
         # go on with zeros, as if the layer had the right size: one pass then finds all layers that do not fit
-        return function.inputs[0].new_zeros(len(function.inputs[0]), len(function.arguments["weight"]))
+        weight = function.arguments["weight"]
+        return weight.new_zeros(len(function.inputs[0]), len(weight))
 
     def report(self, error: Exception | None = None) -> str:
         """Return the problems, or else where `error` came from, and the last rows that were still right."""
+        cause = error
+        while cause is not None and cause not in self.raised:
+            cause = cause.__context__
+        if cause is not None:
+            self.problems.append(self.raised[cause])
         if not self.problems:
-            self.right = len(self.calls)
             inside = self.open[-1] if self.open and self.open[-1].name else None
             where = f' in {type(inside.module).__name__} "{inside.name}"' if inside else ""
             came = f", which receives {' and '.join(map(shape_text, inside.inputs))}" if inside else ""
@@ -181,7 +189,7 @@ def batch_notes(calls: Sequence[Call]) -> list[str]:
     for call in calls:
         name = call.kind.rstrip("()").lower()
         before, after = call.inputs[0] if call.inputs else (), call.outputs[0] if call.outputs else ()
-        if name in FLATTENING and len(after) < 3 and before[:1] != after[:1]:
+        if name in FLATTENING and before and len(after) in (1, 2) and before[0] != after[0]:
             keep = "flatten(start_dim=1) and x.flatten(1) keep each sample in its row"
             return [f"{call.kind} turns {before[0]} samples into {after[0]} rows, {shape_text(after)}: {keep}"]
     return []
@@ -189,7 +197,7 @@ def batch_notes(calls: Sequence[Call]) -> list[str]:
 
 def idle_notes(model: nn.Module, used: set[int]) -> list[str]:
     """Return a warning when some of the model's parameters took part in nothing."""
-    idle = dict.fromkeys(name.rpartition(".")[0] for name, p in model.named_parameters() if id(p) not in used)
+    idle = dict.fromkeys(name.rpartition(".")[0] or name for name, p in model.named_parameters() if id(p) not in used)
     if not idle:
         return []
     names = ", ".join(map(repr, list(idle)[:3])) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
@@ -205,7 +213,10 @@ def capture_activations(model: nn.Module, x: Tensor, names: Sequence[str] | None
     """
     check_model(model, (x,))
     known = dict(model.named_modules())
-    wanted = [name for name, module in known.items() if not any(module.children())] if names is None else list(names)
+    if names is None:
+        wanted = [name for name, module in known.items() if next(module.children(), None) is None]
+    else:
+        wanted = [names] if isinstance(names, str) else list(names)
     for name in wanted:
         if name not in known:
             have = ", ".join(repr(other) for other in known if other)

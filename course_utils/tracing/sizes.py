@@ -146,4 +146,5 @@ def check_whole(name: str, value: Size | str) -> None:
         if isinstance(number, bool) or not isinstance(number, Integral):
             raise TypeError(f"expected a whole number as {name}, got {number!r} ({type(number).__name__})")
         if number < least:
-            raise ValueError(f"expected a {name} of at least {least}, got {number}")
+            article = "an" if name.startswith("o") else "a"
+            raise ValueError(f"expected {article} {name} of at least {least}, got {number}")
