@@ -48,13 +48,12 @@ class Recorder(TorchFunctionMode):
         inputs = tuple(tensors_in([args, kwargs]))
         if not self.open or not inputs or any(map(is_lazy, inputs)):  # a lazy parameter has no shape yet
             return func(*args, **kwargs)
-        before = shapes_of(inputs)
         try:
             result = func(*args, **kwargs)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             result = self.function_fails(Function(name, argument_names(name, args, kwargs), inputs), error)
         outputs = tuple(tensors_in(result))
-        if outputs and before == shapes_of(inputs):  # unsqueeze_ and its like would tell a wrong story
+        if outputs:
             self.function_ends(Function(name, argument_names(name, args, kwargs), inputs, outputs), self.open[-1])
         return result
 

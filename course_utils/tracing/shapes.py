@@ -76,7 +76,7 @@ class ShapeTrace:
             )
             for row in table
         ]
-        return "\n".join([*map(str.rstrip, lines), self.totals(), *(f"Note: {note}" for note in self.notes)])
+        return "\n".join([*lines, self.totals(), *(f"Note: {note}" for note in self.notes)])
 
     __repr__ = __str__
 

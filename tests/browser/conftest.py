@@ -211,21 +211,41 @@ class Notebook:
             dialog.locator(".jp-mod-accept").click()
         self.page.wait_for_function(idle)
 
-    def cell(self, cell_id: str) -> Locator:
-        """Return a cell by its id in the file, which the page itself does not show."""
+    def index(self, cell_id: str) -> int:
+        """Return where a cell stands, by its id in the file, which the page itself does not show."""
         index = self.page.evaluate(
             f"id => {PANEL}.content.widgets.findIndex(cell => cell.model.sharedModel.id === id)", cell_id
         )
         assert index >= 0, f"{self.name} has no cell {cell_id!r}"
-        return self.page.locator(".jp-Notebook-cell").nth(index)
+        return index
+
+    def cell(self, cell_id: str) -> Locator:
+        """Return a cell by its id in the file."""
+        return self.page.locator(".jp-Notebook-cell").nth(self.index(cell_id))
 
     def run_all(self) -> None:
         """Run all cells, once for all tests that look at the result."""
         if not self.is_started:
-            run = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
-            self.page.evaluate(f"void {run}.finally(() => {{ window.hasRun = true; }})")
+            self.start("notebook:run-all-cells")
             self.is_started = True
-        self.page.wait_for_function("window.hasRun", timeout=4 * 1000 * PATIENCE)  # `evaluate` would wait for ever
+        self.wait_for_end()
+
+    def run_again(self, cell_id: str) -> Locator:
+        """Run all cells once, then this one again, so that its control is as it was made; return the cell."""
+        self.run_all()
+        self.page.evaluate(f"index => {{ ({PANEL}).content.activeCellIndex = index; }}", self.index(cell_id))
+        self.start("notebook:run-cell")
+        self.wait_for_end()
+        return self.cell(cell_id)
+
+    def start(self, command: str) -> None:
+        """Start one of JupyterLab's commands."""
+        run = f"window.jupyterapp.commands.execute('{command}')"
+        self.page.evaluate(f"window.hasRun = false; void {run}.finally(() => {{ window.hasRun = true; }})")
+
+    def wait_for_end(self) -> None:
+        """Wait until the started command has ended; `evaluate` would wait for ever for a hanging one."""
+        self.page.wait_for_function("window.hasRun", timeout=4 * 1000 * PATIENCE)
 
     def prompts(self) -> list[str]:
         """Return what stands left of the code cells that are not folded: `[3]:` when run, `[ ]:` or `[*]:` when not."""

@@ -157,6 +157,9 @@ def test_padding_that_differs_on_each_side():
     model = Forward(lambda self, x: self.conv(F.pad(x, (2, 0, 1, 2))), conv=conv(3))
     field = receptive_field(model, torch.zeros(1, 1, 9, 9))
     assert (field.size, field.offset) == ((3, 3), (-1, -2))
+    assert [name for name, _ in field.layers] == ["conv"]
+    pooled = Forward(lambda self, x: F.max_pool2d(self.conv(x), 2), conv=conv(1))
+    assert [name for name, _ in receptive_field(pooled, torch.zeros(1, 1, 9, 9)).layers] == ["max_pool2d()"]
     assert_like_poison(model, 9, 9)
     only_columns = Forward(lambda self, x: self.conv(F.pad(x, (2, 1))), conv=conv(3))
     assert receptive_field(only_columns, torch.zeros(1, 1, 9, 9)).offset == (0, -2)
@@ -329,6 +332,14 @@ def test_random_stacks():
         (  # as many units as before, yet each sees its neighbors
             nn.ConvTranspose2d(1, 1, 3, padding=1),
             "receptive_field cannot follow conv_transpose2d() from (6, 6) to (6, 6) units",
+        ),
+        (
+            Forward(lambda self, x: x[:, :, 1:]),
+            "receptive_field cannot follow __getitem__() from (6, 6) to (5, 6) units",
+        ),
+        (
+            Forward(lambda self, x: F.max_pool2d(x, (1, 2)).transpose_(2, 3)),
+            "receptive_field cannot follow transpose_() from (6, 3) to (3, 6) units",
         ),
         (nn.PixelShuffle(1 + 1), "receptive_field cannot follow pixel_shuffle() from (6, 6) to (12, 12) units"),
         (nn.AdaptiveAvgPool2d(4), "receptive_field cannot follow an adaptive pooling from 6 to 4: its windows differ"),

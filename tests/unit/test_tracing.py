@@ -225,7 +225,7 @@ def test_functions_inside_a_forward_have_rows():
         (lambda x: x.permute(0, 2, 3, 1), ["permute()"]),
         (lambda x: x.mT, ["mT()"]),
         (lambda x: x.reshape(len(x), x.shape[1] * 4, -1), ["reshape()"]),
-        (lambda x: x.clone().unsqueeze_(0), []),  # it changes its own input, whose shape before nobody knows any more
+        (lambda x: x.clone().unsqueeze_(0), []),  # it changes its own input: nobody knows the shape before any more
         (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], ["max_pool2d_with_indices()"]),
         (lambda x: F.avg_pool2d(x, 2, padding=1), ["avg_pool2d()"]),
         (lambda x: F.interpolate(x, scale_factor=2), ["interpolate()"]),
@@ -331,6 +331,8 @@ def test_several_inputs_keywords_and_structured_outputs():
         (((4, 2),), ((4, 5),)),
         (((4, 5), (4, 5)), ((4, 10),)),
     ]
+    alone = trace_shapes(nn.Linear(3, 5), input=torch.zeros(4, 3))
+    assert alone.calls[0].inputs == ((4, 3),)
     both = nn.Sequential(Forward(lambda self, x: {"a": x, "b": [x[:, :1]]}), Forward(lambda self, parts: parts["a"]))
     first, second = trace_shapes(both, torch.zeros(4, 3)).calls
     assert first.outputs == second.inputs == ((4, 3), (4, 1))
@@ -384,6 +386,12 @@ def test_unusual_layers_are_traced(model, inputs):
     assert trace.notes == () and "multiply-adds in all" in str(trace)
 
 
+def test_a_model_with_a_hook_that_computes_is_traced():
+    model = nn.Sequential(nn.Linear(3, 5))
+    model.register_forward_pre_hook(lambda module, args: (args[0].relu()[:, :3],))
+    assert rows(trace_shapes(model, torch.zeros(2, 4))) == [("0", "Linear", ((2, 5),), 30)]
+
+
 def test_lazy_layers_are_built_and_traced():
     model = nn.Sequential(nn.LazyConv2d(2, 3), nn.Flatten(), nn.LazyLinear(5))
     trace = trace_shapes(model, torch.zeros(1, 1, 5, 5))
@@ -428,6 +436,11 @@ def test_an_error_that_the_model_wraps_is_explained():
 # ---------------------------------------------------------------------------------------------------------- notes
 
 
+def test_a_single_number_has_no_batch_to_mix():
+    assert trace_shapes(nn.Flatten(0), torch.tensor(1.0)).notes == ()
+    assert trace_shapes(Forward(lambda self, x: x.view(())), torch.ones(1)).notes == ()
+
+
 def test_parameters_that_took_no_part_are_noted():
     def forward(self, x):
         return self.used(x)
@@ -436,9 +449,9 @@ def test_parameters_that_took_no_part_are_noted():
     trace = trace_shapes(model, torch.zeros(2, 3))
     assert trace.notes == ("not used in this pass: 'scale', 'idle'",)
     assert trace.totals() == "27 parameters (15 of them in no row), 18 multiply-adds in all"
-    model.more = nn.ModuleList(nn.Linear(3, 3) for _ in range(4))
-    (note,) = trace_shapes(model, torch.zeros(2, 3)).notes
-    assert note == "not used in this pass: 'scale', 'idle', 'more.0' and 3 more"
+    for more, text in ((1, "'more.0'"), (2, "'more.0' and 1 more"), (4, "'more.0' and 3 more")):
+        model.more = nn.ModuleList(nn.Linear(3, 3) for _ in range(more))
+        assert trace_shapes(model, torch.zeros(2, 3)).notes == (f"not used in this pass: 'scale', 'idle', {text}",)
 
 
 @pytest.mark.parametrize(
@@ -792,6 +805,12 @@ BROKEN = {
         'linear "0" expects 784 features but receives (2, 1, 28, 28): flatten it before, 1·28·28 = 784',
         net(FLAT, nn.Linear(784, 10)),
     ),
+    "maps of which each is a sample": (
+        of(lambda self, x: self.fc(self.c(x).view(-1, 28, 28)), c=conv(1, 4, 1), fc=nn.Linear(784, 10)),
+        IMAGES,
+        'linear "fc" expects 784 features but receives 28: set in_features=28',
+        of(lambda self, x: self.fc(self.c(x).view(-1, 28, 28)), c=conv(1, 4, 1), fc=nn.Linear(28, 10)),
+    ),
     "a sequence has its features last": (
         net(nn.Linear(8, 4)),
         torch.zeros(2, 5, 6),
@@ -1133,6 +1152,12 @@ def test_all_wrong_linear_layers_are_found_in_one_pass():
         "Before it, these went well:",
         "  0: (2, 784)",
     ]
+
+
+def test_a_linear_function_whose_features_fit_but_whose_bias_does_not():
+    model = of(lambda self, x: F.linear(x, torch.ones(5, 3), torch.ones(4)))
+    start = "linear() in the model's forward receives (2, 3) and (5, 3) and (4,) and fails: "
+    assert message(trace_shapes, model, torch.zeros(2, 3)).startswith(start)
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0,), (2, 0)])
