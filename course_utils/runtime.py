@@ -48,6 +48,15 @@ def current_seed() -> int:
     return int(text)
 
 
+def comparison_seeds(full: int = 5, tiny: int = 2) -> list[int]:
+    """Return the seeds over which a chapter compares two choices, the first of them being `current_seed()`.
+
+    `make results` runs each chapter once a seed, so there (COURSE_RESULTS is set) it is that one seed alone.
+    """
+    count = 1 if os.environ.get("COURSE_RESULTS") else budget(full, tiny)
+    return [current_seed() + k for k in range(count)]
+
+
 def pick_device(prefer: str | None = None) -> torch.device:
     """Return the fastest device that is here: CUDA, then Apple's MPS, then the CPU; or the one you `prefer`.
 

@@ -11,6 +11,7 @@ import torch
 from course_utils import runtime
 from course_utils.runtime import (
     budget,
+    comparison_seeds,
     current_seed,
     is_main_process,
     is_tiny,
@@ -67,6 +68,17 @@ def test_course_seed_decides_when_no_seed_is_given(text, seed, monkeypatch):
     numbers = draws()
     seed_everything(seed)
     assert draws() == numbers
+
+
+@pytest.mark.parametrize(
+    ("profile", "results", "seeds"),
+    [("full", "", [3, 4, 5, 6, 7]), ("tiny", "", [3, 4]), ("full", "kept.jsonl", [3]), ("tiny", "kept.jsonl", [3])],
+)
+def test_a_comparison_begins_with_the_current_seed(monkeypatch, profile, results, seeds):
+    monkeypatch.setenv("COURSE_SEED", "3")
+    monkeypatch.setenv("COURSE_PROFILE", profile)
+    monkeypatch.setenv("COURSE_RESULTS", results)
+    assert comparison_seeds() == seeds
 
 
 def test_an_explicit_seed_wins_over_course_seed(monkeypatch):
