@@ -418,8 +418,9 @@ def test_a_model_that_catches_an_error_is_traced():
     assert trace.notes == ("not used in this pass: 'first.0'",)
     text = message(trace_shapes, model, torch.zeros(2, 4, 5, 5))
     assert text.startswith('conv2d "second" expects 1 channels but receives 4')  # the error that was not caught
-    nested = nn.Sequential(model, nn.Conv2d(2, 1, 1))
-    assert [call.layer for call in trace_shapes(nested, torch.zeros(2, 1, 5, 5)).calls] == ["0.second", "1"]
+    outer = Forward(lambda self, x: F.relu(self.inner(x)), inner=model)
+    calls = trace_shapes(outer, torch.zeros(2, 1, 5, 5)).calls
+    assert [(call.layer, call.kind) for call in calls] == [("inner.second", "Conv2d"), ("", "relu()")]
 
 
 def test_an_error_that_the_model_wraps_is_explained():
@@ -981,6 +982,13 @@ BROKEN = {
         "other; both branches need the same stride, padding and channels",
         of(lambda self, x: torch.cat([self.a(x), x], 1), a=conv(1, 4, 3, padding=1)),
     ),
+    "maps of one row are not repeated to be joined": (
+        of(lambda self, x: torch.cat([x[:, :, :1], x], 1)),
+        torch.zeros(2, 1, 8, 8),
+        "cat() in the model's forward cannot join (2, 1, 1, 8) and (2, 1, 8, 8): axis 2 is 1 in one and 8 in the "
+        "other; both branches need the same stride, padding and channels",
+        of(lambda self, x: torch.cat([x, x], 1)),
+    ),
     "maps and a row that cannot be joined": (
         of(lambda self, x: torch.cat([x, x.flatten(1)], 1)),
         torch.zeros(2, 1, 8, 8),
@@ -1152,6 +1160,12 @@ def test_all_wrong_linear_layers_are_found_in_one_pass():
         "Before it, these went well:",
         "  0: (2, 784)",
     ]
+
+
+def test_a_normalization_whose_channels_fit_but_whose_variances_do_not():
+    model = of(lambda self, x: F.batch_norm(x, torch.zeros(3), torch.ones(4)))
+    start = "batch_norm() in the model's forward receives (2, 3) and (3,) and (4,) and fails: "
+    assert message(trace_shapes, model, torch.zeros(2, 3)).startswith(start)
 
 
 def test_a_linear_function_whose_features_fit_but_whose_bias_does_not():
