@@ -50,13 +50,16 @@ def check_logits(logits: Tensor, labels: Tensor) -> None:
 
 @dataclass
 class State:
-    """What callbacks may read of a running `fit`, and the one field they may write: `stop`."""
+    """What callbacks may read of a running `fit`. They may write `stop`, and at the start `first_epoch`."""
 
     model: nn.Module
     optimizer: Optimizer
+    train_loader: Iterable[Batch]
     epochs: int
     batches: int  # in one epoch
+    callbacks: Sequence["Callback"]  # those that were passed to `fit`
     history: list[dict[str, float]]  # one row a finished epoch
+    first_epoch: int = 0  # set by a checkpoint from which the training goes on
     epoch: int = 0  # the epoch now running, from 0
     batch: int = 0  # the batch now running, from 0
     metrics: Mapping[str, Tensor] = field(default_factory=dict)  # what `step` returned for this batch
@@ -68,6 +71,13 @@ class Callback:
 
     def on_fit_start(self, state: State) -> None:
         """Run before the first batch."""
+
+    def state_dict(self) -> dict:
+        """Return what a checkpoint must keep of this callback, as plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Take back what `state_dict` returned."""
 
     def on_backward(self, state: State) -> None:
         """Run between `loss.backward()` and `optimizer.step()`: the gradients are there."""
@@ -102,12 +112,14 @@ def fit(
     batch on different devices.
     """
     check_fit(model, train_loader, optimizer, epochs)
-    state = State(model, optimizer, epochs, len(train_loader), history if history is not None else [])
+    history = [] if history is None else history
+    state = State(model, optimizer, train_loader, epochs, len(train_loader), callbacks, history)
     callbacks = [*callbacks, ProgressBar()] if progress else callbacks
     try:
         for callback in callbacks:
             callback.on_fit_start(state)
-        for state.epoch in range(epochs):
+        first_epoch = state.first_epoch
+        for state.epoch in range(first_epoch, epochs):
             start, mean = time.perf_counter(), RunningMean()
             model.train()
             for state.batch, batch in enumerate(train_loader):
@@ -201,6 +213,7 @@ class ProgressBar(Callback):
 
     def on_fit_start(self, state: State) -> None:
         self.bar = tqdm(
+            initial=state.first_epoch * state.batches,
             total=state.epochs * state.batches,
             unit="batch",
             leave=False,
@@ -214,7 +227,7 @@ class ProgressBar(Callback):
     def on_epoch_end(self, state: State) -> None:
         row = state.history[-1]
         if is_main_process():
-            if len(state.history) == 1 or state.epoch == 0:
+            if state.epoch == state.first_epoch:
                 print("  ".join(f"{name.replace('_', ' '):>{width(name)}}" for name in row))
             print("  ".join(f"{shown(name, value):>{width(name)}}" for name, value in row.items()))
 

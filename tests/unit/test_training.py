@@ -363,7 +363,7 @@ def test_stop_ends_the_training_after_the_epoch(hook, epoch, rows):
 
 
 def test_the_base_callback_does_nothing():
-    state = State(nn.Linear(1, 1), None, 1, 1, [])
+    state = State(nn.Linear(1, 1), None, [], 1, 1, [], [])
     for hook in ("on_fit_start", "on_backward", "on_batch_end", "on_epoch_end", "on_fit_end"):
         assert getattr(Callback(), hook)(state) is None
 
@@ -487,7 +487,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights(bad, epoch, batch):
 
 def test_on_other_devices_the_epoch_s_end_finds_the_first_bad_loss():
     mean = RunningMean()
-    state = State(nn.Linear(1, 1), None, 3, 4, [], epoch=1)
+    state = State(nn.Linear(1, 1), None, [], 3, 4, [], [], epoch=1)
     for loss in (0.5, 0.4):
         mean.update({"loss": torch.tensor(loss)}, weight=8)
     check_epoch(mean, state)
