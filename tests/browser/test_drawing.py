@@ -132,6 +132,19 @@ def test_a_digit_in_the_corner_needs_the_crop(cell, shoot):
     expect(text_of(cell)).to_contain_text("answer is 0 ")
 
 
+def test_another_network_answers(cell):
+    menu = cell.get_by_role("combobox", name="network")
+    draw(cell, SEVEN)
+    expect(text_of(cell)).to_contain_text("answer is 7 ")
+    before = picture_of(cell).screenshot()
+    menu.select_option("trained above")
+    expect(text_of(cell)).to_contain_text("network = trained above")
+    wait_for_another_picture(picture_of(cell), before)
+    menu.select_option("shipped weights")
+    expect(text_of(cell)).to_contain_text("network = shipped weights")
+    expect(text_of(cell)).to_contain_text("answer is 7 ")
+
+
 @pytest.mark.parametrize("label", ["box of 20", "center by mass"])
 def test_each_step_of_the_preparation_changes_the_picture(cell, label):
     draw(cell, SEVEN)
