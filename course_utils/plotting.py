@@ -266,11 +266,18 @@ def show_images(
 
 
 def plot_maps(
-    maps: Tensor, titles: Sequence[str] = (), *, columns: int = 8, title: str = "", size: float = 0.95
+    maps: Tensor,
+    titles: Sequence[str] = (),
+    *,
+    columns: int = 8,
+    title: str = "",
+    size: float = 0.95,
+    limit: float | None = None,
 ) -> Figure:
     """Show feature maps or filters (N, H, W) of any sign in a grid on one color scale: white 0, red above, blue below.
 
-    `size` is a map's width in inches. Raises ValueError for another shape, or for titles that are not one a map.
+    `size` is a map's width in inches; the scale ends at ± `limit`, or at the largest value. Raises ValueError for
+    another shape, or for titles that are not one a map.
     """
     if maps.dim() != 3 or len(maps) == 0:
         raise ValueError(f"expected maps of shape (N, H, W) with at least one map, got {tuple(maps.shape)}")
@@ -282,7 +289,7 @@ def plot_maps(
     lines = max((text.count("\n") + 1 for text in titles), default=0)
     height = rows * (size * maps.shape[1] / maps.shape[2] + 0.17 * lines + 0.08) + (0.4 if title else 0)
     figure, grid = new_figure(size * columns + 0.8, height, columns=columns, rows=rows)
-    largest = maps.abs().max().clamp(min=1e-12).item()
+    largest = limit or maps.abs().max().clamp(min=1e-12).item()
     all_axes = list(np.atleast_1d(grid).flat)
     for k, axes in enumerate(all_axes):
         axes.axis("off")
@@ -296,10 +303,13 @@ def plot_maps(
     return figure
 
 
-def plot_numbers(grids: Mapping[str, Tensor], *, title: str = "", cell: float = 0.36) -> Figure:
+def plot_numbers(
+    grids: Mapping[str, Tensor], *, title: str = "", cell: float = 0.36, one_scale: bool = False
+) -> Figure:
     """Draw small grids (H, W) side by side, each number in its cell, shaded from white (the smallest) to blue.
 
-    `cell` is a cell's width in inches. Raises ValueError for another shape.
+    Each grid has a scale of its own, unless `one_scale`. `cell` is a cell's width in inches. Raises ValueError for
+    another shape.
     """
     shapes = [tuple(grid.shape) for grid in grids.values()]
     if any(len(shape) != 2 for shape in shapes):
@@ -308,10 +318,11 @@ def plot_numbers(grids: Mapping[str, Tensor], *, title: str = "", cell: float = 
     height = cell * max(h for h, _ in shapes) + (0.8 if title else 0.4)
     width = max(cell * sum(widths) + 0.3, 0.08 * len(title))
     figure, all_axes = new_figure(width, height, columns=len(grids), width_ratios=widths)
-    for axes, (name, grid) in zip(np.atleast_1d(all_axes), grids.items(), strict=True):
-        values = grid.detach().double().cpu().numpy()
-        span = max(values.max() - values.min(), 1e-12)
-        axes.imshow(values, cmap="Blues", vmin=values.min(), vmax=values.max() + 0.6 * span)
+    arrays = {name: grid.detach().double().cpu().numpy() for name, grid in grids.items()}
+    everything = np.concatenate([values.ravel() for values in arrays.values()])
+    for axes, (name, values) in zip(np.atleast_1d(all_axes), arrays.items(), strict=True):
+        low, high = (everything.min(), everything.max()) if one_scale else (values.min(), values.max())
+        axes.imshow(values, cmap="Blues", vmin=low, vmax=high + 0.6 * max(high - low, 1e-12))
         for (row, column), value in np.ndenumerate(values):
             axes.text(column, row, f"{value:.4g}".replace("-", "−"), ha="center", va="center", fontsize=8)
         axes.set(xticks=[], yticks=[], anchor="NW")

@@ -132,6 +132,12 @@ def ends_early(images: Tensor, weight: Tensor, bias: Tensor, stride: int, paddin
     return F.conv2d(images, weight, bias, stride, padding)[:, :, : -(-rows // stride), : -(-columns // stride)]
 
 
+def moves_by_one(images: Tensor, weight: Tensor, bias: Tensor, stride: int, padding: int) -> Tensor:
+    """Use the stride for the output's size, but not for the place of the windows."""
+    rows, columns = F.conv2d(images, weight, bias, stride, padding).shape[2:]
+    return F.conv2d(images, weight, bias, 1, padding)[:, :, :rows, :columns]
+
+
 PADDED = "padding is on both sides of an axis: this pads one side only"
 LAST = "the last position is missing: there are ⌊(H + 2P − K)/S⌋ + 1 in each axis"
 
@@ -152,6 +158,10 @@ conv2d = function_exercise(
             lambda x, w, b, s, p: F.conv2d(x, w, b, s),
         ),
         Mistake("the stride is missing: windows begin S pixels apart", lambda x, w, b, s, p: F.conv2d(x, w, b, 1, p)),
+        Mistake(
+            "the output has the right size, but the windows move by 1: window (i, j) begins at i · stride, j · stride",
+            moves_by_one,
+        ),
         Mistake("only the rows step by the stride: columns do too", lambda x, w, b, s, p: F.conv2d(x, w, b, (s, 1), p)),
         Mistake("only the columns step by the stride: rows do too", lambda x, w, b, s, p: F.conv2d(x, w, b, (1, s), p)),
         Mistake(LAST, ends_early),
@@ -382,7 +392,7 @@ receptive_field = function_exercise(
             lambda layers: math.prod(stride for _, stride in layers),
         ),
     ],
-    praise="16 for the network of the slides: the same as the poisoned pixels say.",
+    praise="16 for the network of section 17: the same as the poisoned pixels say.",
     hints=[
         "Keep two numbers: the field, 1 before any layer, and the jump, how many pixels apart neighboring units look.",
         "A layer reaches K − 1 units further, and each of these units is one jump wide.",
@@ -393,20 +403,20 @@ receptive_field = function_exercise(
 # ---------------------------------------------------------------------------------------------- the first dense layer
 
 dense_features = value_exercise(
-    1568,
+    3200,
     {
-        800: "32·5·5: 5 is the size of the kernel; the map is 7×7",
-        25088: "32·28·28: pooling is forgotten; each of the two halves height and width",
-        6272: "32·14·14: one pooling is forgotten",
-        512: "32·4·4: the padding is forgotten; with padding 2 a 5×5 kernel keeps the size",
-        49: "7·7: the channels are forgotten; there are 32 such maps",
-        784: "16 maps of 7×7 (or 28·28, the input): 16 enters the last convolution, 32 leaves",
-        32: "height and width are forgotten: each of the 32 maps has 7×7 pixels",
-        224: "32·7: height and width both count, 7·7",
+        800: "32·5·5: 5 is the size of the kernel; the map is 10×10",
+        51200: "32·40·40: pooling is forgotten; each of the two halves height and width",
+        12800: "32·20·20: one pooling is forgotten",
+        1568: "32·7·7 is right for pictures of 28×28, or without padding: these are 40×40, and padding 2 keeps that",
+        100: "10·10: the channels are forgotten; there are 32 such maps",
+        1600: "16 maps of 10×10 (or 40·40, the input): 16 enters the last convolution, 32 leaves",
+        32: "height and width are forgotten: each of the 32 maps has 10×10 pixels",
+        320: "32·10: height and width both count, 10·10",
     },
-    praise="32 maps of 7×7 pixels: the 5 of the kernel does not appear in it.",
+    praise="32 maps of 10×10 pixels: the 5 of the kernel does not appear in it.",
     hints=[
-        "Follow the size of the maps: 28 → ? → ? → ? → ?",
+        "Follow the size of the maps: 40 → ? → ? → ? → ?",
         "A 5×5 kernel with padding 2 keeps the size; a pooling of 2 halves it.",
         "Features = channels · height · width of what the last pooling gives.",
     ],

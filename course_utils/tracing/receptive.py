@@ -49,8 +49,9 @@ class ReceptiveField:
     def line(self) -> str:
         """Return size, stride and offset in words."""
         return (
-            f"{times(self.size)} pixels; neighbors see {times(self.stride)} pixels further; "
+            f"{times(self.size)} pixels, jump {times(self.stride)}; "
             f"the first unit begins at pixel {', '.join(map(str, dict.fromkeys(self.offset)))}"
+            f"{' (in the padding)' if min(self.offset, default=0) < 0 else ''}"
         )
 
     __repr__ = __str__

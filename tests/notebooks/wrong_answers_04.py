@@ -173,15 +173,15 @@ WRONG = {
          "    return field", "expected 16, got"),
     ],
     "04/dense_features": [
-        ("dense_features = 32 * 5 * 5", "the map is 7×7"),
-        ("dense_features = 32 * 28 * 28", "pooling is forgotten"),
-        ("dense_features = 32 * 14 * 14", "one pooling"),
-        ("dense_features = 32 * 4 * 4", "padding is forgotten"),
-        ("dense_features = 7 * 7", "channels are forgotten"),
-        ("dense_features = 16 * 7 * 7", "32 leaves"),
+        ("dense_features = 32 * 5 * 5", "the map is 10×10"),
+        ("dense_features = 32 * 40 * 40", "pooling is forgotten"),
+        ("dense_features = 32 * 20 * 20", "one pooling"),
+        ("dense_features = 32 * 7 * 7", "these are 40×40"),
+        ("dense_features = 10 * 10", "channels are forgotten"),
+        ("dense_features = 16 * 10 * 10", "32 leaves"),
         ("dense_features = 32", "height and width"),
-        ("dense_features = (32, 7, 7)", "expected a number"),
-        ("dense_features = 1567", "is not it"),
+        ("dense_features = (32, 10, 10)", "expected a number"),
+        ("dense_features = 3199", "is not it"),
     ],
     "04/shift_kernel": [
         (KERNEL + "shift_kernel[1, 2] = 1", "to the left"),
@@ -233,7 +233,7 @@ RIGHT = [
      "    return windows.flatten(4).max(dim=4).values"),
     ("04/receptive_field", FIELD + "    field = 1\n    for k, s in reversed(layers):\n"
      "        field = (field - 1) * s + k\n    return field"),
-    ("04/dense_features", "dense_features = torch.zeros(1, 32, 7, 7).flatten(1).shape[1]"),
+    ("04/dense_features", "dense_features = torch.zeros(1, 32, 10, 10).flatten(1).shape[1]"),
     ("04/shift_kernel", "shift_kernel = [[0, 0, 0], [1, 0, 0], [0, 0, 0]]"),
     ("04/shift_kernel", "shift_kernel = np.eye(3)[[2, 0, 1]] * [[0], [1], [0]]"),
     ("04/shift_kernel", "shift_kernel = torch.zeros(1, 1, 3, 3, requires_grad=True)\n"

@@ -374,6 +374,20 @@ def test_every_number_of_a_grid_is_written_in_its_cell(cell):
     assert [axes.get_title(loc="left") or axes.get_title() for axes in figure.axes] == list(grids)
 
 
+def test_grids_share_a_scale_on_request():
+    grids = {"a": torch.tensor([[0.0, 1.0]]), "b": torch.tensor([[9.0, 9.0]])}
+    own, shared = (
+        [axes.images[0].get_clim() for axes in plot_numbers(grids, one_scale=one_scale).axes]
+        for one_scale in (False, True)
+    )
+    assert own[0] != own[1] and shared[0] == shared[1] == (0, pytest.approx(14.4))
+
+
+def test_a_limit_cuts_the_scale_of_maps():
+    figure = plot_maps(torch.tensor([[[-5.0, 1.0]]]), limit=2)
+    assert figure.axes[0].images[0].get_clim() == (-2, 2)
+
+
 def test_grids_with_one_value_everywhere_are_drawn_and_other_shapes_refused():
     pixels(plot_numbers({"nines": torch.full((3, 3), 9.0)}))
     with pytest.raises(ValueError, match=r"expected grids of shape \(H, W\), got \(2, 2\), \(3,\)"):

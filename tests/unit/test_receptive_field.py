@@ -134,10 +134,8 @@ def test_the_digit_cnn_layer_by_layer():
     assert field.pixels((3, 6), (28, 28)) == (slice(6, 22), slice(18, 28))
     assert str(field) == repr(field)
     lines = str(field).splitlines()
-    assert lines[0] == "0: 5×5 pixels; neighbors see 1×1 pixels further; the first unit begins at pixel -2"
-    assert lines[-1] == (
-        "Each unit sees 16×16 pixels; neighbors see 4×4 pixels further; the first unit begins at pixel -6"
-    )
+    assert lines[0] == "0: 5×5 pixels, jump 1×1; the first unit begins at pixel -2 (in the padding)"
+    assert lines[-1] == ("Each unit sees 16×16 pixels, jump 4×4; the first unit begins at pixel -6 (in the padding)")
     assert len(lines) == 5
 
 
