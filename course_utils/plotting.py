@@ -297,7 +297,9 @@ def plot_maps(
             picture = axes.imshow(maps[k].numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest)
             if titles:
                 axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
-    figure.colorbar(picture, ax=all_axes, shrink=0.9 if rows == 1 else 0.6, aspect=12 if rows == 1 else 20)
+    bar = figure.colorbar(picture, ax=all_axes, shrink=0.9 if rows == 1 else 0.6, aspect=12 if rows == 1 else 20)
+    if maps.min() >= 0:
+        bar.ax.set_ylim(0, largest)  # no blue where nothing is negative
     if title:
         figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
@@ -338,7 +340,7 @@ def plot_shares(bars: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
 
     Raises ValueError for a bar whose parts are negative or add up to 0.
     """
-    figure, axes = new_figure(8, 0.9 + 0.62 * len(bars))
+    figure, axes = new_figure(8, 1.3 + 0.62 * len(bars))
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
     for row, bar in enumerate(bars.values()):
         total, left = sum(bar.values()), 0.0
@@ -354,4 +356,6 @@ def plot_shares(bars: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="share", title=title)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
+    handles = [mpl.patches.Patch(color=COLORS[k % len(COLORS)], label=part) for k, part in enumerate(parts)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(parts)))
     return figure

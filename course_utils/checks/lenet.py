@@ -391,17 +391,24 @@ share_of_work = value_exercise(
 # ----------------------------------------------------------------------------------------------------------- accuracy
 
 
+class Log(list):
+    """A list that a copy of the model shares: whoever evaluates a copy is seen too."""
+
+    def __deepcopy__(self, memo: dict) -> "Log":
+        return self
+
+
 class Probe(nn.Module):
-    """A small classifier with dropout that notes whether it ran with dropout and with gradients."""
+    """A small classifier with dropout that notes whether it ran with dropout and gradients, and on how many images."""
 
     def __init__(self) -> None:
         super().__init__()
         self.flatten, self.dropout = nn.Flatten(), nn.Dropout(0.5)
         self.frozen, self.head = nn.Linear(64, 64), nn.Linear(64, 10)
-        self.ran = []
+        self.ran = Log()
 
     def forward(self, images: Tensor) -> Tensor:
-        self.ran.append((self.dropout.training, torch.is_grad_enabled()))
+        self.ran.append((self.dropout.training, torch.is_grad_enabled(), len(images)))
         return self.head(self.dropout(self.frozen(self.flatten(images))))  # (B, 10)
 
 
@@ -450,7 +457,7 @@ def judge_accuracy(answer: object) -> str | None:
             model, batches = probe_case(training, frozen, sizes)
             before = modes(model)
             value = as_tensor(run_answer(answer, model, batches))
-            message = no_result(value, "the accuracy") or conduct_message(model, before)
+            message = no_result(value, "the accuracy") or conduct_message(model, before, max(sizes))
             if message:
                 return message
             if not is_number(value):
@@ -460,13 +467,15 @@ def judge_accuracy(answer: object) -> str | None:
     return number_message(values, counts)
 
 
-def conduct_message(model: Probe, before: list[bool]) -> str | None:
+def conduct_message(model: Probe, before: list[bool], largest: int) -> str | None:
     """Say what the function did to the model beside asking it, or return None."""
     if not model.ran:
         return "the model was never called: model(images) gives the logits"
-    if any(training for training, _ in model.ran):
+    if any(training for training, _, _ in model.ran):
         return "dropout was at work: call model.eval() before the first batch"
-    if any(grad for _, grad in model.ran):
+    if any(count > largest for _, _, count in model.ran):
+        return "all batches were joined into one, so nothing bounds the memory: give them to the model one by one"
+    if any(grad for _, grad, _ in model.ran):
         return "a graph for gradients was built: eval() does not stop that, torch.no_grad() does"
     if modes(model) == before:
         return None
@@ -598,7 +607,27 @@ def judge_prepare(answer: object) -> str | None:
     if form_message(empty) or empty.any():
         return f"an empty canvas should give zeros of shape (28, 28), got {describe(empty)}"
     before, after = list(map(find_ink, canvases)), list(map(find_ink, pictures))
-    return size_message(before, after) or center_message(after) or content_message(canvases, pictures)
+    message = size_message(before, after) or center_message(after) or content_message(canvases, pictures)
+    return message or extreme_message(answer)
+
+
+def extreme_message(answer: Callable) -> str | None:
+    """Try a thin stroke and a drawing whose mass lies at one end; say what goes wrong, or return None."""
+    thin = stroke(torch.tensor([(20.0, 90.0), (250.0, 90.0)]), 4)
+    hammer = stroke(torch.tensor([(60.0, 60.0), (60.0, 130.0)]), 30).maximum(
+        stroke(torch.tensor([(60.0, 95.0), (260.0, 95.0)]), 3)
+    )
+    for canvas, what, advice in (
+        (thin, "a thin straight stroke", "let neither side become 0 pixels, max(1, …)"),
+        (hammer, "a drawing whose mass lies near its top", "where ink would leave the picture, move it back in"),
+    ):
+        picture = as_tensor(run_answer(answer, canvas))
+        fault = form_message(picture) or (None if picture.any() else "the picture is empty")
+        if not fault and abs(find_ink(picture).size.max().item() - BOX) > 1:
+            fault = f"its longer side has {find_ink(picture).size.max()} pixels in place of 20"
+        if fault:
+            return f"{what} goes wrong ({fault}): {advice}"
+    return None
 
 
 def form_message(picture: object) -> str | None:
@@ -706,7 +735,7 @@ first_mismatch = choice_exercise(
         "b": "S2 halves any map: 24×24 becomes 12×12",
         "d": "the first linear layer is never reached: follow the sizes 24, 12, 8, 4, and look at the kernel of C5",
     },
-    praise="24, 12, 8, 4: a 5×5 kernel does not fit into 4×4. The fault is in C1, the error comes four layers later.",
+    praise="24, 12, 8, 4: a 5×5 kernel does not fit into 4×4. The fault is in C1, the error comes at C5.",
     hints=[
         "Write down height and width after each layer, without the padding.",
         "Which layer gets a map that is smaller than its kernel?",

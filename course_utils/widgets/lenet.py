@@ -127,9 +127,7 @@ class ActivationPicture:
         self.kept = axes.bar(classes - 0.2, 0, width=0.4, color=COLORS[0])
         self.without = axes.bar(classes + 0.2, 0, width=0.4, color=COLORS[1])
         axes.axhline(0, color="black", linewidth=0.8)
-        axes.set(
-            ylim=(min(low, 0) - room, max(high, 0) + room), title="logits (orange: without the map)", xlabel="class"
-        )
+        axes.set(ylim=(min(low, 0) - room, max(high, 0) + room), title="logits (orange: map removed)", xlabel="class")
         axes.set_xticks(classes)
 
     def update(self, digit: int, layer: str, network: str, remove: int | str) -> str:
@@ -226,19 +224,22 @@ def change_text(before: Tensor, after: Tensor, remove: int | None) -> str:
 
 
 def activation_explorer(
-    models: Mapping[str, nn.Module], images: Tensor, labels: Tensor, *, mean: float, std: float
+    models: Mapping[str, nn.Module], images: Tensor, labels: Tensor, *, mean: float, std: float, layer: str = ""
 ) -> Explorer:
     """Return menus over digits, networks, layers and maps.
 
     `images` is uint8 (N, 1, 28, 28), `labels` int64 (N,): the first 100 are used. `models` are networks of one
     architecture by name; they get images standardized with `mean` and `std` (of pixels in 0..1) and return logits.
+    `layer` is the one that is shown first, or else the model's first.
     Raises ValueError for images that do not fit and for networks that differ in their layers.
     """
     check_images(models, images, labels)
     picture = ActivationPicture(models, images[:100], labels[:100], mean=mean, std=std)
     model = next(iter(models.values()))
     layers = [(f"{name} ({type(model.get_submodule(name)).__name__})", name) for name in picture.layers]
-    layer = menu("layer", layers, layers[0][1])
+    if layer and layer not in picture.layers:
+        raise ValueError(f"there is no layer {layer!r}: choose from {', '.join(picture.layers)}")
+    layer = menu("layer", layers, layer or layers[0][1])
     remove = menu("remove map", maps_of(picture, layer.value), "none")
 
     def offer_its_maps(change: dict) -> None:

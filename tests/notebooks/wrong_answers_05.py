@@ -81,6 +81,7 @@ PREPARE = """def prepare(canvas):
     row = (torch.arange(float(height)) @ small.sum(dim=1) / small.sum()).item()
     column = (torch.arange(float(width)) @ small.sum(dim=0) / small.sum()).item()
     top, left = round(14 - row), round(14 - column)
+    top, left = min(max(top, 0), 28 - height), min(max(left, 0), 28 - width)
     picture = torch.zeros(28, 28)
     picture[top : top + height, left : left + width] = small
     return picture"""
@@ -100,6 +101,7 @@ def prepare(canvas):
     picture[: small.shape[0], : small.shape[1]] = small
     grid = np.indices((28, 28))
     shift = np.rint(14 - (grid * picture).sum(axis=(1, 2)) / picture.sum()).astype(int)
+    shift = shift.clip(0, 28 - np.array(small.shape))
     return np.roll(picture, shift, axis=(0, 1))"""
 
 PREPARE_SMOOTH = """def prepare(canvas):
@@ -241,6 +243,11 @@ WRONG = {
         (evaluated(("argmax(dim=1)", "argmax(dim=0)")), "raised RuntimeError"),
         (evaluated(("    return right / total", "")), "returned None"),
         (evaluated(("model(images)", "torch.zeros(len(labels), 10)")), "never called"),
+        ("def accuracy(model, batches):\n    modes = [m.training for m in model.modules()]\n    model.eval()\n"
+         "    images, labels = (torch.cat(parts) for parts in zip(*batches))\n    with torch.no_grad():\n"
+         "        share = (model(images).argmax(dim=1) == labels).float().mean().item()\n"
+         "    for module, mode in zip(model.modules(), modes):\n        module.training = mode\n    return share",
+         "joined into one"),
     ],
     "05/prepare": [
         (changed(PREPARE_NUMPY, ("pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]", "pixels")),
@@ -250,6 +257,10 @@ WRONG = {
         ("def prepare(canvas):\n    return F.interpolate(canvas[None, None], size=28)[0]", "(1, 28, 28)"),
         (canvas_prepared(("factor = 20", "factor = 28"), BOXED), "fills all 28 pixels"),
         (canvas_prepared(("factor = 20", "factor = 16")), "should have 20 pixels, got 16"),
+        (canvas_prepared(("    top, left = min(max(top, 0), 28 - height), min(max(left, 0), 28 - width)\n", "")),
+         "move it back in"),
+        (canvas_prepared(("(max(1, round(side * factor)) for", "(int(side * factor) for")), "become 0 pixels"),
+        (PREPARE_SMOOTH, "move it back in"),
         (canvas_prepared(("(max(1, round(side * factor)) for side in crop.shape)", "(20, 20)")), "stretched"),
         (canvas_prepared(("(max(1, round(side * factor)) for side in crop.shape)", "(28, 28)"), BOXED), "stretched"),
         (canvas_prepared(("14 - row", "13.5 - row"), ("14 - column", "13.5 - column")), "half a pixel"),
@@ -258,7 +269,7 @@ WRONG = {
         (canvas_prepared(BOXED), "the rectangle around the ink"),
         (canvas_prepared((BOXED[0], "top, left = 0, 0")), "should lie at row 14"),
         (canvas_prepared((BOXED[0], "top, left = round(14 - column), round(14 - row)"),
-                         ("= small\n", "= small[: 28 - top, : 28 - left]\n")), "cut off at the edge"),
+                         ("= small\n", "= small[: 28 - top, : 28 - left]\n")), "should lie at row 14"),
         (canvas_prepared(("return picture", "return picture.T")), "rows and columns are swapped"),
         (canvas_prepared(("return picture", "return 1 - picture")), "inverted"),
         (canvas_prepared(("return picture", "return 255 * picture")), "from 0 to 1"),
@@ -307,7 +318,6 @@ RIGHT = [
     ("05/prepare", canvas_prepared(('mode="area"', 'mode="bilinear"'))),
     ("05/prepare", canvas_prepared(("area", "bicubic"), ("return picture", "return picture.clamp(0, 1).tolist()"))),
     ("05/prepare", PREPARE_NUMPY),
-    ("05/prepare", PREPARE_SMOOTH),
     ("05/spot_evaluation", 'spot_evaluation = " C"'),
 ]  # fmt: skip
 

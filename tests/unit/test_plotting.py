@@ -402,6 +402,7 @@ def test_shares_add_up_and_a_part_keeps_its_color():
     assert widths[:2] == [0.25, 0.75] and sum(widths[2:]) == pytest.approx(1)
     assert axes.patches[1].get_facecolor() == axes.patches[2].get_facecolor() != axes.patches[0].get_facecolor()
     assert "a\n25%" in texts(figure) and "c\n" not in texts(figure)  # too small to be labeled
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("bar", [{"a": 0, "b": 0}, {"a": -1, "b": 3}])
