@@ -70,9 +70,11 @@ class Explorer(widgets.VBox):
             what = "Not possible" if isinstance(error, ValueError) else type(error).__name__
             self.plain_text = f"{what}: {error}"
             self.text.value = f"<p role='alert'><b>{what}:</b> {escape(str(error))}</p>"
+            self.image.layout.visibility = "hidden"  # the old picture would belong to other values
             return
         self.text.value = f"<p>{escape(self.plain_text)}</p>"
         self.image.value = self.renderer.png()
+        self.image.layout.visibility = "visible"
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """Show the controls where a front end has them; elsewhere the still picture and its text."""

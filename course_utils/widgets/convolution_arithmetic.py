@@ -131,7 +131,7 @@ def output_size_explorer() -> Explorer:
 # -------------------------------------------------------------------------------------------------- receptive field
 
 STACKS = {
-    "two convolutions, two poolings": ("5p2 pool2 5p2 pool2",),
+    "two conv., two poolings": ("5p2 pool2 5p2 pool2",),
     "LeNet-5": ("5p2 pool2 5 pool2 5",),
     "two 3×3": ("3p1 3p1",),
     "three 3×3": ("3p1 3p1 3p1",),
