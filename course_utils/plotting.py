@@ -359,3 +359,33 @@ def plot_shares(bars: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
     handles = [mpl.patches.Patch(color=COLORS[k % len(COLORS)], label=part) for k, part in enumerate(parts)]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(parts)))
     return figure
+
+
+def plot_sweep(
+    curves: Mapping[str, Mapping[float, Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    percent: bool = True,
+) -> Figure:
+    """Draw runs over a range of settings: a dot a run (seed), a line through the means, the settings equally spaced.
+
+    `curves` maps a name to {setting: one value a run}. Raises ValueError when a setting has no run.
+    """
+    figure, axes = new_figure(7, 3.4)
+    settings = list(dict.fromkeys(setting for runs in curves.values() for setting in runs))
+    for k, (name, runs) in enumerate(curves.items()):
+        if not all(len(values) for values in runs.values()):
+            raise ValueError(f"expected at least one run for each setting of {name!r}, got {dict(runs)}")
+        places = [settings.index(setting) + 0.08 * (k - (len(curves) - 1) / 2) for setting in runs]
+        means = [float(np.mean(values)) for values in runs.values()]
+        axes.plot(places, means, linestyle=LINES[k % len(LINES)], label=name, **class_style(k))
+        for place, values in zip(places, runs.values(), strict=True):
+            axes.scatter([place] * len(values), values, s=14, alpha=0.5, linewidths=0, **class_style(k))
+    axes.set_xticks(range(len(settings)), [f"{setting:g}" for setting in settings])
+    axes.set(xlabel=xlabel, ylabel=f"{ylabel} (a dot a run)", title=title)
+    if percent:
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.legend()
+    return figure

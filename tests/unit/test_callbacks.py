@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from course_utils import callbacks
-from course_utils.callbacks import Checkpoint, EarlyStopping, Schedule, load_checkpoint, save_checkpoint
+from course_utils.callbacks import Checkpoint, EarlyStopping, Record, Schedule, load_checkpoint, save_checkpoint
 from course_utils.data import make_loader, make_three_feature_rows
 from course_utils.training import Callback, fit
 
@@ -72,17 +72,19 @@ EPOCHS, BATCHES = 4, 4
 
 
 @pytest.mark.parametrize(
-    ("make", "every_batch"),
+    ("make", "every_batch", "every"),
     [
-        (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, epochs=EPOCHS, steps_per_epoch=BATCHES), True),
-        (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=EPOCHS * BATCHES + 5), True),
-        (lambda o: lr_scheduler.CyclicLR(o, base_lr=0.01, max_lr=0.1, step_size_up=3), True),
-        (lambda o: lr_scheduler.StepLR(o, step_size=2, gamma=0.5), False),
-        (lambda o: lr_scheduler.ExponentialLR(o, gamma=0.5), False),
-        (lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=EPOCHS), False),
+        (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, epochs=EPOCHS, steps_per_epoch=BATCHES), True, None),
+        (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=EPOCHS * BATCHES + 5), True, None),
+        (lambda o: lr_scheduler.CyclicLR(o, base_lr=0.01, max_lr=0.1, step_size_up=3), True, None),
+        (lambda o: lr_scheduler.StepLR(o, step_size=2, gamma=0.5), False, None),
+        (lambda o: lr_scheduler.ExponentialLR(o, gamma=0.5), False, None),
+        (lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=EPOCHS), False, "epoch"),
+        (lambda o: lr_scheduler.LinearLR(o, 1.0, 0.0, total_iters=EPOCHS * BATCHES), True, "batch"),
+        (lambda o: lr_scheduler.CyclicLR(o, base_lr=0.01, max_lr=0.1, step_size_up=3), False, "epoch"),
     ],
 )
-def test_rates_are_those_of_the_scheduler_stepped_by_hand(make, every_batch):
+def test_rates_are_those_of_the_scheduler_stepped_by_hand(make, every_batch, every):
     parameter = nn.Parameter(torch.zeros(()))
     optimizer = torch.optim.SGD([parameter], lr=0.01)
     scheduler, expected = make(optimizer), []
@@ -94,7 +96,7 @@ def test_rates_are_those_of_the_scheduler_stepped_by_hand(make, every_batch):
 
     model, rates = make_net(), Rates()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    schedule = Schedule(make(optimizer))
+    schedule = Schedule(make(optimizer), every=every)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fit(
@@ -103,6 +105,31 @@ def test_rates_are_those_of_the_scheduler_stepped_by_hand(make, every_batch):
         )  # fmt: skip
     assert rates.rates == pytest.approx(expected)
     assert len(set(rates.rates)) > 1
+
+
+def test_schedules_step_by_batch_or_epoch_and_nothing_else():
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    with pytest.raises(ValueError, match=r"expected every=\"batch\" or every=\"epoch\", got 'step'"):
+        Schedule(lr_scheduler.StepLR(optimizer, 1), every="step")
+    with pytest.raises(ValueError, match="ReduceLROnPlateau watches the history"):
+        Schedule(lr_scheduler.ReduceLROnPlateau(optimizer), every="batch")
+
+
+def test_record_writes_rate_and_gradient_norm_into_the_history():
+    model, norms = make_net(), []
+
+    class ByHand(Callback):
+        def on_backward(self, state):
+            norms.append(math.sqrt(sum(p.grad.square().sum().item() for p in state.model.parameters())))
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    callbacks = [Schedule(lr_scheduler.StepLR(optimizer, 1, gamma=0.5)), ByHand(), Record()]
+    history = fit(
+        model, make_loader((ROWS, LABELS), 16), optimizer=optimizer, epochs=3, callbacks=callbacks, progress=False
+    )
+    assert [row["learning_rate"] for row in history] == pytest.approx([0.1, 0.05, 0.025])
+    means = [sum(norms[4 * k : 4 * k + 4]) / 4 for k in range(3)]
+    assert [row["gradient_norm"] for row in history] == pytest.approx(means)
 
 
 def plateau(values, **options):

@@ -221,13 +221,13 @@ def test_doctor_judges_a_package(monkeypatch):
 def test_doctor_tells_real_data_from_the_stand_in(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.setattr(cli, "ROOT", tmp_path)
-    assert [finding.fine for finding in cli.find_data()] == [False, None], (
-        "CIFAR-10 has no stand-in, and no chapter needs it yet"
-    )
+    assert [finding.fine for finding in cli.find_data()] == [False, False]
     (tmp_path / "data/tiny").mkdir(parents=True)
     assert [finding.fine for finding in cli.find_data()] == [None, None]
     monkeypatch.setattr(downloads, "is_complete", lambda name, root: name == "mnist")
     assert [finding.fine for finding in cli.find_data()] == [True, None]
+    monkeypatch.setattr("course_utils.data.STAND_INS", ())
+    assert [finding.text.endswith("it has no stand-in") for finding in cli.find_data()] == [False, True]
 
 
 def test_doctor_misses_the_widgets_extension(monkeypatch):

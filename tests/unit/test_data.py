@@ -150,13 +150,21 @@ def test_mnist_files_become_images_of_one_channel(part, prefix, tmp_path):
 # ------------------------------------------------------------------------------------------------------ load_images
 
 
-@pytest.mark.parametrize(("part", "count"), [("train", 2000), ("test", 500)])
-def test_the_tiny_profile_serves_the_stand_in_silently(part, count, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("name", "part", "shape"),
+    [
+        ("mnist", "train", (2000, 1, 28, 28)),
+        ("mnist", "test", (500, 1, 28, 28)),
+        ("cifar10", "train", (1000, 3, 32, 32)),
+        ("cifar10", "test", (300, 3, 32, 32)),
+    ],
+)
+def test_the_tiny_profile_serves_the_stand_in_silently(name, part, shape, monkeypatch, capsys):
     monkeypatch.setenv("COURSE_PROFILE", "tiny")
-    data = load_images("mnist", part)
-    assert data.source == f"mnist/{part} (stand-in)"
-    assert data.images.shape == (count, 1, 28, 28)
-    assert set(data.labels.tolist()) == set(range(10))
+    data = load_images(name, part)
+    assert data.source == f"{name}/{part} (stand-in)" and data.is_stand_in
+    assert data.images.shape == shape
+    assert len(data.classes) == 10 and set(data.labels.tolist()) == set(range(10))
     assert capsys.readouterr().out == ""
 
 
@@ -174,12 +182,14 @@ def test_real_data_is_read_from_course_data(name, profile, tmp_path, monkeypatch
     assert capsys.readouterr().out == ""
 
 
-def test_the_tiny_profile_leaves_real_data_alone(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "count"), [("mnist", 2000), ("cifar10", 1000)])
+def test_the_tiny_profile_leaves_real_data_alone(name, count, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", "tiny")
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.setattr(course_data, "missing_files", lambda name, folder: [])
     write_mnist(tmp_path, "train", torch.zeros(4, 28, 28).byte(), torch.arange(4))
-    assert len(load_images("mnist", "train")) == 2000
+    write_cifar10(tmp_path)
+    assert len(load_images(name, "train")) == count
 
 
 @pytest.mark.parametrize("profile", ["auto", "full"])

@@ -29,6 +29,7 @@ from course_utils.plotting import (
     plot_rows,
     plot_runs,
     plot_shares,
+    plot_sweep,
     show_images,
     use_course_style,
 )
@@ -409,6 +410,24 @@ def test_shares_add_up_and_a_part_keeps_its_color():
 def test_shares_of_nothing_are_refused(bar):
     with pytest.raises(ValueError, match="add up to more than 0"):
         plot_shares({"bar": bar}, title="title")
+
+
+@pytest.mark.parametrize("percent", [False, True])
+def test_a_sweep_shows_every_run_and_the_means(percent):
+    curves = {"a": {0.01: [0.5, 0.7], 1.0: [0.9]}, "b": {1.0: [0.1], 10.0: [0.2, 0.4]}}
+    figure = plot_sweep(curves, xlabel="rate", ylabel="accuracy", title="title", percent=percent)
+    pixels(figure)
+    axes = figure.axes[0]
+    assert [line.get_ydata() for line in axes.lines] == [pytest.approx([0.6, 0.9]), pytest.approx([0.1, 0.3])]
+    dots = sorted(float(y) for dots in axes.collections for _, y in dots.get_offsets())
+    assert dots == pytest.approx([0.1, 0.2, 0.4, 0.5, 0.7, 0.9])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.01", "1", "10"]
+    assert ("%" in texts(figure)) == percent
+
+
+def test_a_sweep_without_runs_is_refused():
+    with pytest.raises(ValueError, match="at least one run for each setting of 'a'"):
+        plot_sweep({"a": {1: []}}, xlabel="x", ylabel="y", title="title")
 
 
 # ------------------------------------------------------------------------------------------------------ everything
