@@ -16,7 +16,7 @@ from course_utils.download import DownloadError, download, missing_files
 from course_utils.runtime import REPOSITORY, profile
 
 STAND_IN_FOLDER = REPOSITORY / "data" / "tiny"
-STAND_INS = ("mnist",)
+STAND_INS = ("mnist", "cifar10")
 SPLITS = ("train", "test")
 DIGITS = tuple("0123456789")
 

@@ -2,9 +2,12 @@
 
     python data/make_tiny.py [--out DIR]
 
-Today there is one: handwriting-like digits in MNIST's format, 2000 for training and 500 for testing. A digit is drawn
-the way a hand draws it: choose a writing style, move the pen along its strokes with some wobble, press harder here and
-softer there. Then it is fitted and centered the way MNIST's digits were (LeCun et al. 1998, section III.A).
+The first is handwriting-like digits in MNIST's format, 2000 for training and 500 for testing. A digit is drawn the way
+a hand draws it: choose a writing style, move the pen along its strokes with some wobble, press harder here and softer
+there. Then it is fitted and centered the way MNIST's digits were (LeCun et al. 1998, section III.A).
+
+The second is photo-like color pictures in CIFAR-10's format, 1000 for training and 300 for testing. The package
+`tiny_pictures` beside this file draws them.
 
 Every run and every machine must give the same bytes. Hence two rules. The only source of chance is `rng.random()`:
 NumPy keeps that stream fixed for PCG64, while its normal or shuffled draws may change between versions. And every
@@ -12,7 +15,7 @@ value stays in float64 until one rounding to whole gray levels at the very end, 
 two math libraries has next to no chance to show.
 
 The files are not compressed: zlib versions differ in the bytes that they write, and git compresses what it stores
-anyway (1.6 MB of training images become about 0.3 MB).
+anyway (1.6 MB of training digits become about 0.3 MB).
 """
 
 import argparse
@@ -20,9 +23,12 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from tiny_pictures.photo import CLASSES, draw_pictures
 
 TRAIN_COUNT, TEST_COUNT = 2000, 500
 TRAIN_SEED, TEST_SEED = 1, 2
+PICTURE_TRAIN_COUNT, PICTURE_TEST_COUNT = 1000, 300
+PICTURE_TRAIN_SEED, PICTURE_TEST_SEED = 3, 4
 IMAGE_SIZE = 28  # pixels a side
 BOX_SIZE = 20  # pixels; the longer side of the ink, as in MNIST
 EDGE_WIDTH = 1.1  # pixels from full ink to none
@@ -274,6 +280,22 @@ def make_digits(folder):
         write_idx(raw / f"{split}-labels-idx1-ubyte", labels)
 
 
+def write_records(path, images, labels):
+    """Write pictures uint8 (N, 3, 32, 32) as CIFAR-10's records: a label, then the red, green and blue plane."""
+    path.write_bytes(np.concatenate([labels[:, None], images.reshape(len(images), -1)], axis=1).tobytes())
+
+
+def make_pictures(folder):
+    """Write the stand-in for CIFAR-10 under `folder`, in the files of its binary version."""
+    folder = folder / "cifar-10-batches-bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    images, labels = draw_pictures(PICTURE_TRAIN_COUNT, PICTURE_TRAIN_SEED)
+    for number, rows in enumerate(np.array_split(np.arange(len(labels)), 5), start=1):
+        write_records(folder / f"data_batch_{number}.bin", images[rows], labels[rows])
+    write_records(folder / "test_batch.bin", *draw_pictures(PICTURE_TEST_COUNT, PICTURE_TEST_SEED))
+    (folder / "batches.meta.txt").write_bytes("\n".join([*CLASSES, ""]).encode())  # as bytes: the same on Windows
+
+
 def main():
     """Read the command line and make every stand-in; one more data set is one more `make_...` function here."""
     parser = argparse.ArgumentParser(description="Draw the small stand-in data sets of the course.")
@@ -281,6 +303,8 @@ def main():
     folder = parser.parse_args().out
     make_digits(folder)
     print(f"wrote {TRAIN_COUNT} + {TEST_COUNT} digits to {folder / 'MNIST' / 'raw'}")
+    make_pictures(folder)
+    print(f"wrote {PICTURE_TRAIN_COUNT} + {PICTURE_TEST_COUNT} pictures to {folder / 'cifar-10-batches-bin'}")
 
 
 if __name__ == "__main__":

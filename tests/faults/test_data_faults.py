@@ -137,14 +137,20 @@ def test_a_label_beyond_the_class_names_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("reason", [DownloadError("no mirror answered"), OSError("disk full")])
-def test_without_network_the_stand_in_serves_and_one_line_says_so(reason, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("name", "count", "file"),
+    [("mnist", 500, "MNIST/raw/train-images-idx3-ubyte"), ("cifar10", 300, "cifar-10-batches-bin/data_batch_1.bin")],
+)
+def test_without_network_the_stand_in_serves_and_one_line_says_so(
+    name, count, file, reason, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(course_data, "download", failing(reason))
-    data = load_images("mnist", "test")
-    assert data.source == "mnist/test (stand-in)"
+    data = load_images(name, "test")
+    assert data.source == f"{name}/test (stand-in)"
     (line,) = capsys.readouterr().out.splitlines()
-    assert line.startswith("Stand-in data: 500 drawn images serve as mnist/test")
-    assert f"{tmp_path / 'data' / 'MNIST' / 'raw' / 'train-images-idx3-ubyte'} is not there" in line
-    assert line.endswith("python -m course_utils download mnist")
+    assert line.startswith(f"Stand-in data: {count} drawn images serve as {name}/test")
+    assert f"{tmp_path / 'data' / file} is not there" in line
+    assert line.endswith(f"python -m course_utils download {name}")
 
 
 def test_a_damaged_real_file_is_named_in_the_notice(tmp_path, capsys):
