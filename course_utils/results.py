@@ -9,13 +9,13 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from course_utils.runtime import REPOSITORY, RESULTS_FILE, label, load_results, recorded_text
 
 README = REPOSITORY / "README.md"
+PARTS = REPOSITORY / "data" / "results.parts"  # of a measurement that is not yet complete
 MARKERS = ("<!-- results:begin -->", "<!-- results:end -->")
 
 
@@ -55,17 +55,40 @@ def find_notebooks(chapters: Iterable[str]) -> list[Path]:
 
 
 def measure(notebooks: Iterable[Path], seeds: int) -> list[dict]:
-    """Execute each notebook once a seed, on the full data; return what they recorded, one dict a `record` call."""
+    """Execute each notebook once a seed, on the full data; return what they recorded, one dict a `record` call.
+
+    What a finished run recorded is kept in data/results.parts until all are done, so a stopped measurement goes on.
+    """
     from tqdm.auto import tqdm
 
     runs = [(path, seed) for path in notebooks for seed in range(seeds)]
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder, "results.jsonl")
-        kept.touch()
-        for path, seed in (bar := tqdm(runs, unit="notebook")):
-            bar.set_description(f"{path.stem}, seed {seed}")
-            execute(path, {"COURSE_PROFILE": "full", "COURSE_SEED": str(seed), "COURSE_RESULTS": str(kept)})
-        return [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()]
+    files = [part_of(path, seed) for path, seed in runs]
+    if done := sum(file.exists() for file in files):
+        print(f"{done} of {len(runs)} runs are already in {PARTS}: delete that folder to measure them anew.")
+    for path, seed in (bar := tqdm(runs, unit="notebook")):
+        bar.set_description(f"{path.stem}, seed {seed}")
+        run_once(path, seed)
+    lines = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    for file in files:
+        file.unlink()
+    return lines
+
+
+def run_once(path: Path, seed: int) -> None:
+    """Execute a notebook with one seed, unless that has been done, and keep what it recorded."""
+    file = part_of(path, seed)
+    if file.exists():
+        return
+    unfinished = file.with_suffix(".part")
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    unfinished.write_text("", encoding="utf-8")
+    execute(path, {"COURSE_PROFILE": "full", "COURSE_SEED": str(seed), "COURSE_RESULTS": str(unfinished)})
+    unfinished.replace(file)
+
+
+def part_of(path: Path, seed: int) -> Path:
+    """Return where the records of one run are kept."""
+    return PARTS / f"{path.stem}-seed{seed}.jsonl"
 
 
 def execute(path: Path, environment: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -62,6 +63,7 @@ def test_main_measures_and_writes_both_files(tmp_path, monkeypatch, capsys):
     readme.write_text("<!-- results:begin -->\n<!-- results:end -->\n")
     monkeypatch.setattr(results, "README", readme)
     monkeypatch.setattr(results, "RESULTS_FILE", kept)
+    monkeypatch.setattr(results, "PARTS", tmp_path / "parts")
     monkeypatch.setattr(results, "load_results", lambda: {})
     seen = []
 
@@ -75,6 +77,28 @@ def test_main_measures_and_writes_both_files(tmp_path, monkeypatch, capsys):
     assert seen == [("03", "0", "full"), ("03", "1", "full")]
     assert json.loads(kept.read_text())["results"]["03/text_recipe"]["seeds"] == [0, 1]
     assert "90.00 % ± 0.00 (2 seeds)" in readme.read_text()
+
+
+def test_a_stopped_measurement_goes_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "PARTS", tmp_path / "parts")
+    path, seen = Path("05_lenet.ipynb"), []
+
+    def execute(path, environment):
+        seed = int(environment["COURSE_SEED"])
+        seen.append(seed)
+        with open(environment["COURSE_RESULTS"], "a") as file:
+            file.write(json.dumps(line(seed=seed, test_accuracy=seed / 10)) + "\n")
+        if seen == [0, 1]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, "execute", execute)
+    with pytest.raises(KeyboardInterrupt):
+        results.measure([path], 3)
+    lines = results.measure([path], 3)
+    assert seen == [0, 1, 1, 2]  # seed 0 was done; what seed 1 had recorded before it was stopped does not count
+    assert [record["seed"] for record in lines] == [0, 1, 2]
+    assert "1 of 3 runs are already in" in capsys.readouterr().out
+    assert list((tmp_path / "parts").iterdir()) == []
 
 
 @pytest.mark.parametrize("arguments", [["--seeds", "0"], ["99"], ["--nonsense"]])
