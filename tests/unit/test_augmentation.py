@@ -454,6 +454,3 @@ def test_whole_numbers_are_refused_where_values_are_interpolated():
 def test_grayscale_takes_float_color_images_only(images):
     with pytest.raises(ValueError, match=r"expected float color images \(B, 3, H, W\), got torch"):
         random_grayscale(images)
-
-
-# ------------------------------------------------------------------------------------------ the chapter's exercises
