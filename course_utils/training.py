@@ -2,8 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,6 +12,7 @@ from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from course_utils.runtime import is_main_process, mean_over_ranks
+from course_utils.tracing import eval_mode
 
 Batch = Sequence[Tensor]
 Step = Callable[[nn.Module, Batch], Mapping[str, Tensor]]
@@ -163,18 +163,6 @@ def evaluate(
             check_batch(model, batch, first=number == 0)
             mean.update(step(model, batch), weight=len(batch[0]))
     return mean.compute(prefix)
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode for a while; each module gets its own mode back, also after an error."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 class RunningMean:

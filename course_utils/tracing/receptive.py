@@ -73,10 +73,13 @@ def receptive_field(model: nn.Module, x: Tensor) -> ReceptiveField:
     check_model(model, (x,))
     if x.dim() < 3:
         raise ValueError(f"expected an input with pixels, (B, C, H, W) or (B, C, L), got shape {tuple(x.shape)}")
-    trace_shapes(model, x)  # says what is wrong if the model cannot run
     follower = Follower(x)
-    with recording(model, follower):
-        output = model(x)
+    try:
+        with recording(model, follower):
+            output = model(x)
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        trace_shapes(model, x)  # says in plain words what is wrong, if the model cannot run
+        raise
     field = follower.fields.get(id(output))
     if field is None:
         raise ValueError("the model's output does not come from the input by layers that can be followed")

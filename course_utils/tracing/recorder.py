@@ -59,12 +59,23 @@ class Recorder(TorchFunctionMode):
 
 
 @contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Put the model into eval mode for a while; each module gets its own mode back, also after an error."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
 def recording(model: nn.Module, recorder: Recorder) -> Iterator[None]:
     """Let the recorder watch what runs inside; afterwards hooks, modes and the random state are as they were.
 
     The model runs in eval mode and without gradients, so that nothing in it changes.
     """
-    modes = [(module, module.training) for module in model.modules()]
     handles = []
 
     def watch(name: str, module: nn.Module) -> None:
@@ -85,16 +96,13 @@ def recording(model: nn.Module, recorder: Recorder) -> Iterator[None]:
         handles.append(module.register_forward_hook(after, with_kwargs=True))
 
     try:
-        model.eval()
         for name, module in model.named_modules():
             watch(name, module)
-        with torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
+        with eval_mode(model), torch.random.fork_rng(devices=[]), torch.no_grad(), recorder:
             yield
     finally:
         for handle in handles:
             handle.remove()
-        for module, mode in modes:
-            module.training = mode
 
 
 def check_model(model: object, inputs: tuple) -> None:

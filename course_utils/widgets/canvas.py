@@ -114,6 +114,11 @@ def toggle(description: str, value: bool = False) -> widgets.Checkbox:
     return widgets.Checkbox(value=value, description=description, indent=True, **wide())
 
 
+def on_off(ticked: bool) -> str:
+    """Write a ticked or empty box as a word."""
+    return "on" if ticked else "off"
+
+
 def wide() -> dict:
     """Return the look that all controls share: room for the name, and a track long enough to be dragged."""
     return {"style": {"description_width": "8em"}, "layout": widgets.Layout(width="34em", height="28px")}

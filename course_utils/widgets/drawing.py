@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from course_utils.plotting import COLORS, new_figure
-from course_utils.widgets.canvas import Explorer, explore, menu, slider, toggle
+from course_utils.widgets.canvas import Explorer, explore, menu, on_off, slider, toggle
 from course_utils.widgets.lenet import logits_of
 
 SIZE = 280  # pixels of the canvas, each way
@@ -114,7 +114,9 @@ class DrawingPicture:
 
     def update(self, drawing: bytes, pen: float, crop: bool, box: bool, by_mass: bool, network: str) -> str:
         """Show what the network makes of the drawing (the bytes of a pad); name its first and second answer."""
-        choices = f"pen = {pen:g} px, crop = {on(crop)}, box of 20 = {on(box)}, center by mass = {on(by_mass)}"
+        choices = (
+            f"pen = {pen:g} px, crop = {on_off(crop)}, box of 20 = {on_off(box)}, center by mass = {on_off(by_mass)}"
+        )
         choices += f", network = {network}" if len(self.models) > 1 else ""
         choices += "" if crop else " (box and center need the crop)"
         if drawing == EMPTY:
@@ -133,11 +135,6 @@ class DrawingPicture:
         for bar, probability in zip(self.bars, probabilities.tolist(), strict=True):
             bar.set_height(probability)
             bar.set_facecolor(COLORS[0] if probability == probabilities.max() else "0.7")
-
-
-def on(value: bool) -> str:
-    """Write a tick as a word."""
-    return "on" if value else "off"
 
 
 def draw_a_digit(models: Mapping[str, nn.Module], *, mean: float, std: float) -> Explorer:

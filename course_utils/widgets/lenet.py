@@ -2,8 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,23 +12,11 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from course_utils.plotting import COLORS, new_figure
+from course_utils.tracing import eval_mode
 from course_utils.widgets.canvas import Explorer, choice, explore, menu
 
 CELL = 24  # a map in the mosaic has at least about so many pixels each way
 WIDTH = 1.25  # of the place for the mosaic, which is 1 high
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model into eval mode without gradients; give each of its modules its own mode back afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def logits_of(model: nn.Module, images: Tensor) -> Tensor:
@@ -38,7 +25,7 @@ def logits_of(model: nn.Module, images: Tensor) -> Tensor:
     Raises ValueError when they are no finite numbers.
     """
     device = next((parameter.device for parameter in model.parameters()), images.device)
-    with evaluating(model):
+    with eval_mode(model), torch.no_grad():
         logits = model(images.to(device)).cpu()
     if not logits.isfinite().all():
         raise ValueError("the network's output holds nan or inf: its training has diverged, take one that has not")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from course_utils.plotting import COLORS
 from course_utils.tracing import conv_output_size, size_formula
-from course_utils.widgets.canvas import Explorer, choice, explore, slider, toggle
+from course_utils.widgets.canvas import Explorer, choice, explore, on_off, slider, toggle
 from course_utils.widgets.convolution_stepper import Labels, add_boxes, boxes, number
 
 MAP = torch.tensor(  # 8×12; no ink leaves it when it is shifted by up to 4 pixels
@@ -168,11 +168,6 @@ def shift_text(output: Tensor, before: Tensor, shift: int, stride: int) -> str:
         f"A shift by {pixels} does not move the output by whole cells{why}: "
         f"the closest move, by {moved}, is {errors[cells]:.1%} off (norm)."
     )
-
-
-def on_off(flag: bool) -> str:
-    """Write a ticked or empty box."""
-    return "on" if flag else "off"
 
 
 def pooling_explorer() -> Explorer:
