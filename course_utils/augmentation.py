@@ -33,6 +33,7 @@ def random_crop(images: Tensor, padding: int, *, fill: float = 0.0, generator: t
             f"expected a padding from 0 to {min(height, width) - 1} whole pixels for images of {height}×{width}, "
             f"got {padding!r}"
         )
+    check_fill(images, fill)
     padded = F.pad(images, (padding,) * 4, value=fill)  # (B, C, H + 2P, W + 2P)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2P + 1, 2P + 1, H, W): a view, not a copy
     top, left = (draw(images, generator).mul(2 * padding + 1).long() for _ in range(2))  # (B,) each
@@ -89,6 +90,7 @@ def random_cutout(
     height, width = images.shape[2:]
     if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= max(height, width):
         raise ValueError(f"expected a size from 0 to {max(height, width)} whole pixels, got {size!r}")
+    check_fill(images, fill)
     chosen = draw(images, generator) < probability(p)
     inside = []
     for length in (height, width):
@@ -127,6 +129,19 @@ def check_images(images: Tensor) -> None:
         raise ValueError(
             f"expected images of shape (B, C, H, W), got {tuple(images.shape)}: add the missing axes (images[None])"
         )
+
+
+def check_fill(images: Tensor, fill: float) -> None:
+    """Raise ValueError for a fill that these images cannot hold: integer ones hold whole numbers of a range."""
+    if isinstance(fill, bool) or not isinstance(fill, Real) or not math.isfinite(fill):
+        raise ValueError(f"expected a finite number as fill, got {fill!r}")
+    if not images.is_floating_point():
+        range_ = torch.iinfo(images.dtype)
+        if fill != int(fill) or not range_.min <= fill <= range_.max:
+            raise ValueError(
+                f"expected a fill from {range_.min} to {range_.max}, a whole number, for images of {images.dtype}, got "
+                f"{fill!r}: for pixels from 0 to 1 use images / 255"
+            )
 
 
 def probability(p: float) -> float:

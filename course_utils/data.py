@@ -265,7 +265,7 @@ def standardize(images: Tensor, statistics: Statistics) -> Tensor:
         )
     if not (statistics.std > 0).all():
         raise ValueError("a channel is constant (its std is 0), so nothing can be standardized: leave it out")
-    mean, std = (value.view(-1, 1, 1) for value in statistics)
+    mean, std = (value.view(-1, 1, 1).to(images.device) for value in statistics)
     return images.float().div_(255).sub_(mean).div_(std)
 
 

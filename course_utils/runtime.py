@@ -53,8 +53,13 @@ def comparison_seeds(full: int = 5, tiny: int = 2) -> list[int]:
 
     `make results` runs each chapter once a seed, so there (COURSE_RESULTS is set) it is that one seed alone.
     """
-    count = 1 if os.environ.get("COURSE_RESULTS") else budget(full, tiny)
+    count = 1 if is_measuring() else budget(full, tiny)
     return [current_seed() + k for k in range(count)]
+
+
+def is_measuring() -> bool:
+    """Return whether this run is one of `make results`, which records what notebooks measure."""
+    return bool(os.environ.get("COURSE_RESULTS"))
 
 
 def pick_device(prefer: str | None = None) -> torch.device:
@@ -70,6 +75,14 @@ def pick_device(prefer: str | None = None) -> torch.device:
         usable = ", ".join(name for name, available in here.items() if available)
         raise ValueError(f"the device {prefer!r} is not on this computer: choose one of {usable}, or leave it out")
     return torch.device(prefer)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Return whether `device` multiplies bfloat16 numbers in hardware, so that they are faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return any(capabilities.get(name) for name in ("amx_bf16", "avx512_bf16"))
 
 
 def profile() -> str:
@@ -145,12 +158,17 @@ def label(key: str) -> str:
     return key.replace("_", " ")
 
 
+def is_share(key: str) -> bool:
+    """Return whether a number of this name is a share of all samples, from 0 to 1."""
+    return "accuracy" in key or "error" in key
+
+
 def shown(key: str, value: float) -> str:
-    """Format a number by what its name says it is: an accuracy in %, seconds in s, anything else to four digits."""
-    if "accuracy" in key:
+    """Format a number by what its name says: accuracies and errors in %, seconds in s, the rest to four digits."""
+    if is_share(key):
         return f"{100 * value:.2f} %"
-    if "seconds" in key:
-        return f"{value:.1f} s"
+    if "seconds" in key or "minutes" in key:
+        return f"{value:.1f} {'s' if 'seconds' in key else 'min'}"
     return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
 
 
@@ -158,8 +176,7 @@ def recorded_text(key: str, summary: dict | None) -> str:
     """Format a recorded summary {"mean", "sd", "values"} as `98.38 % ± 0.10 (5 seeds)`."""
     if summary is None:
         return "not recorded yet"
-    scale = 100 if "accuracy" in key else 1
-    spread = f"{scale * summary['sd']:.2g}" if "accuracy" not in key else f"{scale * summary['sd']:.2f}"
+    spread = f"{100 * summary['sd']:.2f}" if is_share(key) else f"{summary['sd']:.2g}"
     return f"{shown(key, summary['mean'])} ± {spread} ({len(summary['values'])} seeds)"
 
 
@@ -173,7 +190,7 @@ def record(name: str, *, source: str = "", **numbers: float) -> Recorded:
     if "/" not in name:
         raise ValueError(f'expected a name like "03/text_recipe", got {name!r}')
     numbers = {key: as_number(key, value) for key, value in numbers.items()}
-    if os.environ.get("COURSE_RESULTS") and is_main_process():
+    if is_measuring() and is_main_process():
         line = {"name": name, "seed": current_seed(), "numbers": numbers, "source": source, "profile": profile()}
         with open(os.environ["COURSE_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line | {"machine": machine()}) + "\n")

@@ -18,6 +18,9 @@ CHAPTERS = {
     "03": "mnist_dnn",
     "04": "convolution_arithmetic",
     "05": "lenet",
+    "07": "batchnorm",
+    "09": "data_augmentation",
+    "11": "resnet",
 }
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "not yet", "not attempted yet"
 

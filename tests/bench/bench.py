@@ -18,15 +18,17 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Subset
-from torchvision.transforms import Compose, Normalize, ToTensor
+from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.transforms import Compose, Normalize, ToTensor, v2
 
+from course_utils.augmentation import random_crop, random_flip
 from course_utils.data import ImageData, channel_statistics, load_images, locate, make_loader
 from course_utils.models import lenet5, two_conv_net
 from course_utils.training import classification_step, fit
 from course_utils.widgets import (
     convolution_arithmetic,
     convolution_stepper,
+    data_augmentation,
     drawing,
     first_network,
     lenet,
@@ -58,6 +60,8 @@ def main() -> None:
         compare(f"{name}, one epoch: plain torchvision loop / ours", plain(train, make), ours(train, make), pairs, goal)
     compare("dense net: ours / the same steps on one batch in memory", ours(train), floor(train), pairs, "≤ 1.05")
     compare("fit with its default callbacks / a bare loop", with_fit(train, 5), repeat(ours(train), 5), pairs, "≤ 1.02")
+    name = "augmented CIFAR pass: torchvision per sample / ours by batches"
+    compare(name, augmented_per_sample(photos()), augmented_by_batches(photos()), pairs, "≥ 10")
     compare_imports(pairs)
     redraws()
     if busy:
@@ -123,6 +127,48 @@ def plain_pass(train: ImageData) -> Callable:
 
 def our_pass(train: ImageData) -> Callable:
     return go_through(our_loader(train))
+
+
+def photos() -> ImageData:
+    """Return random images in CIFAR-10's shape: what is in them does not matter for the time."""
+    images = torch.randint(256, (IMAGES, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return ImageData(images, torch.arange(IMAGES) % 10, tuple("0123456789"), "random")
+
+
+class PerSample(Dataset):
+    """Images that torchvision crops, mirrors and standardizes one at a time, as most tutorials do."""
+
+    def __init__(self, data: ImageData) -> None:
+        mean, std = (values.tolist() for values in channel_statistics(data))
+        self.data = data
+        self.transform = v2.Compose(
+            [
+                v2.RandomCrop(32, padding=4),
+                v2.RandomHorizontalFlip(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(mean, std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __getitem__(self, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.transform(self.data.images[k]), self.data.labels[k]
+
+
+def augmented_per_sample(data: ImageData) -> Callable:
+    return go_through(DataLoader(PerSample(data), batch_size=BATCH, shuffle=True))
+
+
+def augmented_by_batches(data: ImageData) -> Callable:
+    """The same three changes, a draw an image too, but of whole batches."""
+    mean, std = (values.view(3, 1, 1) for values in channel_statistics(data))
+
+    def transform(images: torch.Tensor) -> torch.Tensor:
+        return (random_flip(random_crop(images, 4)) - mean) / std
+
+    return go_through(make_loader(data, BATCH, shuffle=True, transform=transform))
 
 
 def training(loader, step: Callable, make: Callable) -> Callable:
@@ -217,6 +263,7 @@ def redraws() -> None:
         "04 pooling": pooling.pooling_explorer(),
         "05 activations": lenet.activation_explorer(*networks_and_digits(), mean=0.1307, std=0.3081),
         "05 draw a digit": drawing.draw_a_digit(networks_and_digits()[0], mean=0.1307, std=0.3081),
+        "09 gallery": data_augmentation.gallery_explorer(*networks_and_digits()[1:]),
     }
     explorers["05 draw a digit"].controls["drawing"].value = bytes(255 * (k % 280 > 130) for k in range(280 * 280))
     print(f"\n{'redraw of a control, in the kernel':<66} {'median':>7}           goal")

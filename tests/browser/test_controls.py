@@ -11,6 +11,9 @@ NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
 STEPPER, SIZES = ("04_convolution_arithmetic", "stepper"), ("04_convolution_arithmetic", "sizes")
 POOLING, FIELD = ("04_convolution_arithmetic", "pooling-explorer"), ("04_convolution_arithmetic", "field")
 BROWSER = "05_lenet", "browser"
+CHANNEL, AXES = ("07_batchnorm", "channel"), ("07_batchnorm", "axes")
+GALLERY, BORDER = ("09_data_augmentation", "gallery"), ("09_data_augmentation", "order-shown")
+BLOCK, DEPTH, DROP = (("11_resnet", cell_id) for cell_id in ("block-explorer", "depth-explorer", "drop-explorer"))
 # (notebook, cell): for each slider, from top to bottom, what the text says after one press of the right arrow key
 SLIDERS = {
     ("00_start_here", "wave"): {"frequency": "frequency = 3 Hz"},
@@ -50,6 +53,24 @@ SLIDERS = {
     },
     FIELD: {"after layer": "after layer = 3", "row": "row = 5", "column": "column = 5"},
     BROWSER: {"digit": "digit = 1 ("},
+    ("07_batchnorm", "gamma-beta"): {"γ (scale)": "γ = 1.25, β = 0:", "β (shift)": "β = 0.25:"},
+    CHANNEL: {
+        "batch size": "batch size = 16",
+        "mode": "mode = eval",
+        "companions": "companions = draw 2",
+        "input shift": "input shift = 0.5",
+    },
+    AXES: {"groups": "groups = 8", "image": "image = 3", "channel": "channel = 6"},
+    GALLERY: {
+        "shift (px)": "shift = ± 3 px",
+        "angle (°)": "angle = ± 20°",
+        "scale (%)": "scale = ± 15 %",
+        "cutout (px)": "cutout = 1 px",
+        "redraw": "redraw = 2",
+    },
+    DEPTH: {"convolutions": "convolutions = 33"},
+    DROP: {"leave out block": "block left out = 1:", "image": "image = 1 ("},
+    BLOCK: {"channels in": "channels in = 32", "channels out": "channels out = 64", "stride": "stride = 1"},
 }
 OTHER_KEYS = {
     "kind": "End",  # stochastic pooling: the only kind that uses draw and mode

@@ -1,11 +1,14 @@
 """What students write instead, and a piece of the message that must name the mistake.
 
-These are written apart from the checks in course_utils, as a student would write them. Chapters 04 and 05 have files
-of their own.
+These are written apart from the checks in course_utils, as a student would write them. Chapters from 04 on have
+files of their own.
 """
 
 import wrong_answers_04
 import wrong_answers_05
+import wrong_answers_07
+import wrong_answers_09
+import wrong_answers_11
 
 ACCURACY = "def one_hot_accuracy(outputs, one_hot):\n"
 STEP = "def training_step(model, optimizer, inputs, labels):\n"
@@ -171,6 +174,9 @@ WRONG_ANSWERS = {
     ],
     **wrong_answers_04.WRONG_ANSWERS,
     **wrong_answers_05.WRONG_ANSWERS,
+    **wrong_answers_07.WRONG_ANSWERS,
+    **wrong_answers_09.WRONG_ANSWERS,
+    **wrong_answers_11.WRONG_ANSWERS,
 }  # fmt: skip
 
 # Right answers that look unlike the solutions: none of them may be refused.
@@ -197,4 +203,7 @@ OTHER_RIGHT_ANSWERS = [
      "    return weights, velocity"),
     *wrong_answers_04.OTHER_RIGHT_ANSWERS,
     *wrong_answers_05.OTHER_RIGHT_ANSWERS,
+    *wrong_answers_07.OTHER_RIGHT_ANSWERS,
+    *wrong_answers_09.OTHER_RIGHT_ANSWERS,
+    *wrong_answers_11.OTHER_RIGHT_ANSWERS,
 ]  # fmt: skip

@@ -13,12 +13,15 @@ from course_utils.runtime import (
     budget,
     comparison_seeds,
     current_seed,
+    has_bfloat16,
     is_main_process,
+    is_measuring,
     is_tiny,
     mean_over_ranks,
     pick_device,
     profile,
     record,
+    recorded_text,
     seed_everything,
 )
 
@@ -286,3 +289,38 @@ def test_two_ranks_agree_on_their_mean(run_on_two_ranks):
         "print(is_main_process(), mean_over_ranks(mine).tolist(), torch.equal(mine, before))\n"
     )
     assert [text.strip() for text in printed] == ["True [2.5, 0.0] True", "False [2.5, 0.0] True"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"amx_bf16": True}, True),
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx2": True}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_used_where_the_processor_has_instructions_for_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert has_bfloat16(torch.device("cpu")) is expected
+    assert has_bfloat16(torch.device("mps")) is False
+
+
+def test_measuring_is_what_make_results_says(monkeypatch):
+    monkeypatch.delenv("COURSE_RESULTS", raising=False)
+    assert not is_measuring()
+    monkeypatch.setenv("COURSE_RESULTS", "somewhere")
+    assert is_measuring()
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("test_accuracy", "25.00 % ± 1.50 (2 seeds)"),
+        ("plain_45_error", "25.00 % ± 1.50 (2 seeds)"),
+        ("minutes", "0.2 min ± 0.015 (2 seeds)"),
+        ("loss", "0.25 ± 0.015 (2 seeds)"),
+    ],
+)
+def test_recorded_numbers_are_written_as_what_they_are(key, text):
+    assert recorded_text(key, {"mean": 0.25, "sd": 0.015, "values": [0.2, 0.3]}) == text

@@ -16,6 +16,7 @@ from course_utils.training import (
     Callback,
     RunningMean,
     State,
+    bfloat16_step,
     check_epoch,
     check_loss,
     classification_step,
@@ -392,6 +393,38 @@ def test_another_step_trains_a_regression():
     assert list(history[0]) == ["epoch", "train_loss", "train_off_by", "val_loss", "val_off_by", "seconds"]
     assert history[-1]["val_off_by"] < 0.05
     torch.testing.assert_close(model.weight, torch.ones(1, 3), atol=0.2, rtol=0)
+
+
+def test_one_sample_alone_in_front_of_batch_norm_is_refused():
+    model = make_net()
+    loader = make_loader((ROWS, LABELS), 1)
+    with pytest.raises(ValueError, match=r"a batch of 1 sample came, but the layer '1' is a BatchNorm1d.*GroupNorm"):
+        fit(model, loader, optimizer=sgd(model), epochs=1, progress=False)
+    ragged = make_loader((ROWS[:9], LABELS[:9]), 8)  # not shuffled, so the last batch is not joined
+    with pytest.raises(ValueError, match="a batch of 1 sample came"):
+        fit(model, ragged, optimizer=sgd(model), epochs=1, progress=False)
+    assert evaluate(model, ragged)["loss"] > 0  # in eval mode each sample stands for itself
+    model[1] = nn.GroupNorm(2, 8)
+    fit(model, loader, optimizer=sgd(model), epochs=1, progress=False)
+
+
+def test_bfloat16_changes_the_digits_and_nothing_else():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+    batch = torch.randn(32, 3, 8, 8), torch.randint(5, (32,))
+    results = {}
+    for step in (classification_step, bfloat16_step):
+        metrics = step(copy.deepcopy(model), batch)
+        mine = copy.deepcopy(model)
+        step(mine, batch)["loss"].backward()
+        results[step] = metrics["loss"], [parameter.grad for parameter in mine.parameters()]
+        assert metrics["loss"].dtype == torch.float32 and 0 <= metrics["accuracy"] <= 1
+    (exact, gradients), (rounded, others) = results.values()
+    assert exact != rounded  # it did compute in another precision
+    torch.testing.assert_close(rounded, exact, rtol=2e-2, atol=0)
+    for one, other in zip(gradients, others, strict=True):
+        assert other.dtype == torch.float32
+        assert (one - other).norm() <= 0.1 * one.norm()
 
 
 def test_progress_prints_a_row_an_epoch(capsys):
