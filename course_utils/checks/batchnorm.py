@@ -181,7 +181,7 @@ batch_norm = followed_by(
         ],
         praise="Equal to torch's own in value and in all three gradients.",
         hints=(
-            "Over which axes does one channel's mean run? All but the channels: dim=(0, 2, 3).",
+            "Which axes disappear when each channel has one mean? mean and var take several at once, as dim=(…).",
             "keepdim=True leaves (1, C, 1, 1), which fits (B, C, H, W). gamma.view(1, -1, 1, 1) gives γ that shape.",
             "var divides by n − 1 unless you say correction=0. ε is added before the root is taken.",
         ),
@@ -259,6 +259,10 @@ def graph_message(answer: Callable) -> str | None:
     return None
 
 
+def always_a_tenth(running_mean: Tensor, running_var: Tensor, x: Tensor, momentum: float, **slips) -> tuple:
+    return update(running_mean, running_var, x, 0.1, **slips)
+
+
 biased = partial(torch.var, correction=0)
 UNBIASED = "the running variance takes the unbiased estimate, n − 1: var(…) without correction=0"
 SHARES = "the shares are swapped: momentum is that of the new batch, (1 − m)·running + m·batch"
@@ -307,6 +311,11 @@ running_update = followed_by(
                 "the two come back in the wrong order: the mean first", lambda *case: tuple(reversed(update(*case)))
             ),
             Mistake("the mean is right, the variance has not moved", lambda *case: (update(*case)[0], case[1])),
+            *(
+                Mistake("the step is always 0.1: use `momentum`", partial(always_a_tenth, spread=spread))
+                for spread in (torch.var, biased)
+            ),
+            Mistake("only the mean comes back: return two, mean and variance", lambda *case: update(*case)[0]),
         ],
         praise="Equal to what nn.BatchNorm2d keeps, and nothing hangs on it.",
         hints=(
@@ -571,7 +580,7 @@ spot_evaluate = choice_exercise(
 c5_setting = choice_exercise(
     "c",
     {
-        "a": "compare rows 1 and 2: with γ and β back, hardly anything changes",
+        "a": "compare rows 1 and 2: with γ and β back, little changes; a later row gains far more",
         "b": "compare rows 1 and 3: it costs something here, but row 3 is still far from row 4",
         "d": "change one thing at a time: the last row differs from the first in one setting only",
     },

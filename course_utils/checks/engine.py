@@ -227,7 +227,20 @@ def attempt(function: Callable, *arguments: object) -> object:
     try:
         return function(*arguments)
     except Exception as error:
-        return Raised(type(error).__name__, str(error))
+        return Raised(type(error).__name__, with_advice(str(error)))
+
+
+ADVICE = {  # what torch says, and what to do about it
+    "must match the size of tensor": "two shapes do not line up: print both. keepdim=True keeps an axis of 1, and "
+    ".view(1, -1, 1, 1) brings (C,) beside (B, C, H, W)",
+    "leaf Variable": "write into weights inside torch.no_grad(), with copy_",
+    "'NoneType'": "something here is None, for example the bias of a layer that has none",
+}
+
+
+def with_advice(text: str) -> str:
+    """Return the message of an error and, for those that torch words for experts, what to do."""
+    return "; ".join([text, *(advice for piece, advice in ADVICE.items() if piece in text)])
 
 
 def untouched(value: object) -> bool:

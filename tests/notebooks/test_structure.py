@@ -108,8 +108,8 @@ def test_has_a_bug_to_spot(path):
 
 
 def test_no_accuracy_is_typed_into_prose_as_ours(path):
-    """Percentages with two decimals are measured; in prose they may only be the textbook's figures."""
-    textbook = {"67.17", "96.66", "97.94"}
+    """Percentages with two decimals are measured; in prose they may only be the textbook's figures, or a paper's."""
+    textbook = {"67.17", "96.66", "97.94", "91.25"}
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
             assert set(re.findall(r"(\d\d\.\d\d) %", cell.source)) <= textbook, cell.id

@@ -110,6 +110,7 @@ WRONG = {
         (normed((", correction=0", ""), (ROOT, "(variance.sqrt() + eps)")), "under the root"),
         (normed((VARIANCE, "x.std(dim=(0, 2, 3), keepdim=True)"), (ROOT, "(variance + eps)")), "under the root"),
         (normed((ROOT, "(variance + eps)")), "square root"),
+        (normed((VARIANCE, VARIANCE.replace(", keepdim=True", ""))), "keepdim=True keeps an axis of 1"),
         (normed((ROOT, "variance.sqrt()")), "ε is missing"),
         (normed(("(0, 2, 3)", "0")), "averaged per pixel"),
         (normed(("(0, 2, 3)", "0"), (", correction=0", "")), "averaged per pixel"),
@@ -144,6 +145,8 @@ WRONG = {
     ],
     "07/running_update": [
         (updated(*SWAPPED), "shares are swapped"),
+        (updated(("    x = x.detach()\n", "    x, momentum = x.detach(), 0.1\n")), "use `momentum`"),
+        (updated(("return new_mean, new_var", "return new_mean")), "return two"),
         (updated(*SWAPPED, ("x.var(dim=(0, 2, 3))", "x.var(dim=(0, 2, 3), correction=0)")), "unbiased estimate"),
         (updated(("x.var(dim=(0, 2, 3))", "x.var(dim=(0, 2, 3), unbiased=False)")), "unbiased estimate"),
         (updated(("x.var(dim=(0, 2, 3))", "x.var(dim=(0, 2, 3), correction=0) * len(x) / (len(x) - 1)")),
@@ -166,7 +169,6 @@ WRONG = {
          "running_var itself has changed"),
         (updated(("    x = x.detach()\n", "    x = torch.tensor(x.numpy())\n")), "inside a network x has a graph"),
         (updated(("    return new_mean, new_var", "    pass")), "is the return missing"),
-        (updated(("return new_mean, new_var", "return new_mean")), "expected (["),
         (updated(("(0, 2, 3)", "(2, 3)")), "expected (["),
     ],
     "07/spot_evaluate": [

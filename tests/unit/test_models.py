@@ -109,7 +109,7 @@ def test_the_residual_block_is_torchvision_s(sizes):
 
 @pytest.mark.parametrize("sizes", SIZES[:4])
 def test_the_block_without_parameters_in_its_shortcut_is_the_one_of_chapter_11(sizes):
-    chapter = defined_in("11", "plain", "Block")(*sizes)
+    chapter = defined_in("11", "plain block", "Block")(*sizes)
     ours = with_the_weights_of(ResidualBlock(*sizes, shortcut=PadShortcut), chapter)
     agree(ours, chapter, torch.randn(4, sizes[0], 8, 8))
 
@@ -134,7 +134,7 @@ def test_the_bottleneck_is_the_one_of_chapter_11_and_torchvision_s(sizes):
 
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_resnet20_is_the_one_of_chapter_11(blocks):
-    ours, chapter = seeded(resnet20, blocks), seeded(defined_in("11", "plain resnet20", "resnet20"), blocks)
+    ours, chapter = seeded(resnet20, blocks), seeded(defined_in("11", "plain block resnet20", "resnet20"), blocks)
     assert [tuple(p.shape) for p in ours.parameters()] == [tuple(p.shape) for p in chapter.parameters()]
     agree(ours, chapter, PHOTOS)
 
