@@ -213,7 +213,7 @@ def share_message(shares: Mapping[float, float]) -> str | None:
 
 random_flip = Exercise(
     judged(judge_flip),
-    praise="Each image decides for itself, and all of the batch in three tensor operations.",
+    praise="Each image decides for itself. Without a loop it takes three tensor operations.",
     hints=(
         "torch.rand(len(images)) < p is True for a share p of the images.",
         "images.flip(3) mirrors the whole batch; torch.where(condition, a, b) takes from a where the condition holds.",
@@ -305,7 +305,7 @@ def offset_message(chosen: Tensor, padding: int) -> str | None:
 
 random_crop = Exercise(
     judged(judge_crop),
-    praise="One view of all windows and one indexing step: each image gets its own of (2P + 1)² shifts.",
+    praise="Each image gets its own of (2P + 1)² shifts. One view of all windows and one indexing step are enough.",
     hints=(
         "F.pad(images, (padding,) * 4) adds zeros on all four sides.",
         "padded.unfold(2, height, 1).unfold(3, width, 1) has the shape (B, C, 2P + 1, 2P + 1, H, W).",

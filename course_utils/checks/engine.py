@@ -231,8 +231,10 @@ def attempt(function: Callable, *arguments: object) -> object:
 
 
 ADVICE = {  # what torch says, and what to do about it
-    "must match the size of tensor": "two shapes do not line up: print both. keepdim=True keeps an axis of 1, and "
-    ".view(1, -1, 1, 1) brings (C,) beside (B, C, H, W)",
+    "must match the size of tensor": "two shapes do not line up: print both. keepdim=True keeps an axis of 1; beside "
+    "(B, C, H, W), .view(1, -1, 1, 1) places one number a channel and .view(-1, 1, 1, 1) one an image",
+    "stack expects each tensor to be equal size": "the parts have different shapes: print them. For one "
+    "image (C, H, W) rot90 and flip want their axes, (1, 2)",
     "leaf Variable": "write into weights inside torch.no_grad(), with copy_",
     "'NoneType'": "something here is None, for example the bias of a layer that has none",
 }

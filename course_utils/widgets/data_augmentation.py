@@ -56,7 +56,11 @@ class GalleryPicture:
             f"shift = ± {shift:g} px, angle = ± {angle:g}°, scale = ± {scale:g} %, "
             f"{', '.join(f'{name} = ' + ('half of them' if on else 'off') for name, on in flips.items())}, "
             f"cutout = {cutout:g} px (a gray square), redraw = {redraw:g}. "
-            + (f"Past the safe range: {warning}." if warning else "Angle and flips are in the safe range.")
+            + (
+                f"Past the safe range: {warning}."
+                if warning
+                else "Angle and flips are in the safe range (shift, scale and cutout are not judged)."
+            )
         )
 
 
@@ -136,7 +140,7 @@ def check_images(images: Tensor, count: int) -> None:
 DRAWS = ((0.1, 0.9), (0.8, 0.2), (0.95, 0.6), (0.3, 0.05))
 LARGEST_PADDING = 8
 BAR = 0.25  # width of a bar; 0 lies in the middle of one
-BLACK, MEAN, REFLECT = BORDERS = ("black (0)", "mean", "reflect")
+ZEROS, MEAN, REFLECT = BORDERS = ("zeros", "mean", "reflect")
 CROP_FIRST, CROP_LAST = ORDERS = ("crop, then standardize", "standardize, then crop")
 
 
@@ -183,9 +187,9 @@ class BorderPicture:
         """Return what the network gets: the images (4, C, H, W), cropped and standardized in this order."""
         zero = torch.zeros_like(self.mean)
         if order == CROP_FIRST:
-            fills = {BLACK: zero, MEAN: self.mean, REFLECT: None}
+            fills = {ZEROS: zero, MEAN: self.mean, REFLECT: None}
             return self.standardized(crop(self.pixels, padding, fills[border]))
-        fills = {BLACK: zero, MEAN: zero, REFLECT: None}  # the mean of standardized values is 0
+        fills = {ZEROS: zero, MEAN: zero, REFLECT: None}  # the mean of standardized values is 0
         return crop(self.standardized(self.pixels), padding, fills[border])
 
     def outside(self, padding: int) -> Tensor:
@@ -205,7 +209,7 @@ class BorderPicture:
             return "They repeat the images' own pixels, mirrored: no new spike, and the same in both orders."
         if order == CROP_LAST or border == MEAN:
             same = {
-                (BLACK, CROP_LAST): "0 after standardizing is the mean",
+                (ZEROS, CROP_LAST): "0 after standardizing is the mean",
                 (MEAN, CROP_LAST): "the mean of standardized values is 0",
                 (MEAN, CROP_FIRST): "standardizing makes 0 of the mean",
             }
@@ -254,6 +258,6 @@ def border_explorer(images: Tensor) -> Explorer:
     return explore(
         BorderPicture(shown),
         padding=slider("padding (px)", 4, 0, LARGEST_PADDING, 1),
-        border=menu("border", list(BORDERS), BLACK),
+        border=menu("border", list(BORDERS), ZEROS),
         order=menu("order", list(ORDERS), CROP_FIRST),
     )

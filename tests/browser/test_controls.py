@@ -68,6 +68,7 @@ SLIDERS = {
         "cutout (px)": "cutout = 1 px",
         "redraw": "redraw = 2",
     },
+    BORDER: {"padding (px)": "padding = 5 px"},
     DEPTH: {"convolutions": "convolutions = 33"},
     DROP: {"leave out block": "block left out = 1:", "image": "image = 1 ("},
     BLOCK: {"channels in": "channels in = 32", "channels out": "channels out = 64", "stride": "stride = 1"},
@@ -83,8 +84,17 @@ MENUS = [
     (BROWSER, "layer", "layer = {} ("),
     (BROWSER, "network", "network = {},"),
     (BROWSER, "remove map", "removed map = {} ("),
+    (AXES, "layer", "layer = {},"),
+    (BORDER, "border", "border = {},"),
+    (BORDER, "order", "order = {}"),
+    (DEPTH, "initial values", "initial values = default:"),
+    (DROP, "network", "network = {},"),
+    (BLOCK, "shortcut", "shortcut = {}:"),
 ]
-TICKS = {SIZES: ("ceil (round up, as poolings can)",), POOLING: ("ceil", "count padding")}
+TICKS = {
+    SIZES: ("ceil (round up, as poolings can)",), POOLING: ("ceil", "count padding"),
+    GALLERY: ("mirror", "upside down"), DEPTH: ("shortcut", "BatchNorm"),
+}  # fmt: skip
 FIELDS = {STEPPER: 9, FIELD: 1}
 DRAWING = "05_lenet", "draw"  # see test_drawing.py
 TIMER = """image => {
@@ -259,6 +269,46 @@ def test_ticks_change_what_is_pooled(page_of):
         expect_healed(cell, text)
         wait_for_another_picture(cell.locator("img"), before)
     assert notebook.troubles() == []
+
+
+@pytest.mark.parametrize(
+    ("place", "label", "text"),
+    [
+        (GALLERY, "mirror", "mirror = half of them"),
+        (GALLERY, "upside down", "upside down = half of them"),
+        (DEPTH, "shortcut", "shortcut = on"),
+        (DEPTH, "BatchNorm", "BatchNorm = off"),
+    ],
+)
+def test_a_tick_changes_picture_and_text(page_of, place, label, text):
+    name, cell_id = place
+    notebook = page_of(name)
+    cell = notebook.run_again(cell_id)
+    before = cell.locator("img").screenshot()
+    expect(text_of(cell)).not_to_contain_text(text)
+    cell.get_by_label(label, exact=True).click()
+    expect_healed(cell, text)
+    wait_for_another_picture(cell.locator("img"), before)
+    assert notebook.troubles() == []
+
+
+def test_a_batch_of_one_is_refused_in_training_mode(page_of):
+    cell = page_of(CHANNEL[0]).run_again(CHANNEL[1])
+    handle_of(cell, "batch size").click()
+    cell.page.keyboard.press("Home")
+    expect_refusal(cell, "in training mode a batch of 1 has one value in this channel")
+    handle_of(cell, "mode").press("ArrowRight")
+    expect_healed(cell, "batch size = 1, mode = eval")
+
+
+def test_a_block_that_changes_the_shape_cannot_be_left_out(page_of):
+    cell = page_of(DROP[0]).run_again(DROP[1])
+    handle_of(cell, "leave out block").click()
+    for _ in range(6):
+        cell.page.keyboard.press("ArrowRight")
+    expect_refusal(cell, "block 6 turns 8 maps of 7×7 into 16 maps of 4×4")
+    cell.page.keyboard.press("ArrowRight")
+    expect_healed(cell, "block left out = 7:")
 
 
 # ---- what is typed, and what does not fit
