@@ -57,9 +57,12 @@ def comparison_seeds(full: int = 5, tiny: int = 2) -> list[int]:
     return [current_seed() + k for k in range(count)]
 
 
-def is_measuring() -> bool:
-    """Return whether this run is one of `make results`, which records what notebooks measure."""
-    return bool(os.environ.get("COURSE_RESULTS"))
+def is_measuring(seeds: int | None = None) -> bool:
+    """Return whether this run is one of `make results`, and with `seeds`, whether it is one of the first so many.
+
+    Notebooks train some networks longer then than a reader would wait, the longest with few seeds only.
+    """
+    return bool(os.environ.get("COURSE_RESULTS")) and (seeds is None or current_seed() < seeds)
 
 
 def pick_device(prefer: str | None = None) -> torch.device:
@@ -180,17 +183,18 @@ def recorded_text(key: str, summary: dict | None) -> str:
     return f"{shown(key, summary['mean'])} ± {spread} ({len(summary['values'])} seeds)"
 
 
-def record(name: str, *, source: str = "", **numbers: float) -> Recorded:
+def record(name: str, *, source: str = "", keep: bool = True, **numbers: float) -> Recorded:
     """Show headline numbers beside the course's own, and append them to the file that COURSE_RESULTS names.
 
     `name` is "chapter/what", for example "03/text_recipe"; `numbers` are plain numbers (accuracies from 0 to 1, times
     in seconds); `source` is the data's own `ImageData.source`, so that stand-in data is never mistaken for the real.
+    Nothing is appended without `keep`, for a run too short to be compared.
     Raises ValueError for a name without a chapter and TypeError for a value that is no number.
     """
     if "/" not in name:
         raise ValueError(f'expected a name like "03/text_recipe", got {name!r}')
     numbers = {key: as_number(key, value) for key, value in numbers.items()}
-    if is_measuring() and is_main_process():
+    if keep and is_measuring() and is_main_process():
         line = {"name": name, "seed": current_seed(), "numbers": numbers, "source": source, "profile": profile()}
         with open(os.environ["COURSE_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line | {"machine": machine()}) + "\n")

@@ -83,7 +83,7 @@ def train_resnet20(epochs: int = 40, rate: float = 0.2, batch_size: int = 128) -
     unfinished = Checkpoint(WEIGHTS_FOLDER / "resnet20.unfinished.pt", resume=True)
     step = bfloat16_step if has_bfloat16(device) else classification_step
     history = fit(model, loader, optimizer=optimizer, epochs=epochs, step=step, callbacks=[Schedule(cycle), unfinished])
-    parts = {"test": test, "first_1000_of_test": test.select(torch.arange(1000)), "held_out": held_out}
+    parts = {"held_out": held_out, "first_1000_test_images": test.select(torch.arange(1000))}
     scores = {}
     for name, data in parts.items():
         result = evaluate(model, make_loader(data, 500, statistics=statistics, device=device))

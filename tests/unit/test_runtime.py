@@ -309,8 +309,20 @@ def test_bfloat16_is_used_where_the_processor_has_instructions_for_it(monkeypatc
 def test_measuring_is_what_make_results_says(monkeypatch):
     monkeypatch.delenv("COURSE_RESULTS", raising=False)
     assert not is_measuring()
+    assert not is_measuring(seeds=3)
     monkeypatch.setenv("COURSE_RESULTS", "somewhere")
     assert is_measuring()
+    for seed, expected in (("0", True), ("2", True), ("3", False)):
+        monkeypatch.setenv("COURSE_SEED", seed)
+        assert is_measuring(seeds=3) is expected and is_measuring()
+
+
+def test_a_run_that_is_too_short_is_shown_and_not_kept(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "lines"))
+    assert "accuracy" in str(record("11/one", keep=False, accuracy=0.5))
+    assert not (tmp_path / "lines").exists()
+    record("11/one", accuracy=0.5)
+    assert len((tmp_path / "lines").read_text().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
