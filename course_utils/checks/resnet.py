@@ -295,12 +295,17 @@ def plan_message(answer: Callable, plan: Plan) -> str | None:
         raise NotAttempted
     changed = not torch.equal(given, x)
     got.append(attempt(model.eval(), x.clone()))
+    if got[0] is None:
+        return "forward returned None: is the return missing?"
     message = layer_message(model, plan)
     if message:
         return message
     if changed and isinstance(got[0], Tensor):
         return "you overwrote x: an operation in place (inplace=True, +=, relu_) changed what the shortcut still needs"
-    return next(filter(None, (shape_message(out, plan, x) for out in got)), None) or value_message(model, plan, x, got)
+    message = next(filter(None, (shape_message(out, plan, x) for out in got)), None)
+    if message is None and any(norm.track_running_stats and not norm.num_batches_tracked for norm in norms(model)):
+        return "a BatchNorm that __init__ makes is not used in forward"
+    return message or value_message(model, plan, x, got)
 
 
 def shuffle_norms(model: nn.Module) -> None:
@@ -314,8 +319,6 @@ def shape_message(out: object, plan: Plan, x: Tensor) -> str | None:
     """Say that a block raised, or gave something else than maps of the planned shape, or return None."""
     if isinstance(out, Raised):
         return f"{plan} the block raised {out.kind}: {out.text}"
-    if out is None:
-        return "forward returned None: is the return missing?"
     height, width = (-(-side // plan.stride) for side in x.shape[2:])
     expected = (len(x), plan.after, height, width)
     if not isinstance(out, Tensor) or out.shape != expected:
@@ -336,7 +339,8 @@ residual_block = Exercise(
 
 bottleneck = Exercise(
     judge_block(BOTTLENECK_PLANS),
-    praise="Equal to the reference in training and eval mode: narrow in the middle, wide at both ends.",
+    praise="Equal to the reference in training and eval mode: narrow in the middle, wide at both ends. (The stride may "
+    "stand in the 3×3, as in torchvision, or in the first 1×1, as in the paper.)",
     hints=(
         "Three convolutions: before → narrow (1×1), narrow → narrow (3×3), narrow → after (1×1).",
         "BatchNorm follows each of them, ReLU only the first two: the third meets the shortcut before its ReLU.",
@@ -391,8 +395,8 @@ resnet20_parameters = value_exercise(
         11_181_642: IMAGENET,
         11_689_512: IMAGENET,
     },
-    praise="267 696 weights of convolutions, 1376 of BatchNorm, 650 of the dense layer: less than a ResNet-18's 11 "
-    "million by forty times.",
+    praise="267 696 weights of convolutions, 1376 of BatchNorm, 650 of the dense layer: a fortieth of ResNet-18's 11 "
+    "million.",
     hints=[
         "A 3×3 convolution from C to N channels has 9 · C · N weights; its BatchNorm has 2 · N.",
         "First convolution: 3 → 16. Then 6 of 16 → 16; 16 → 32 and 5 of 32 → 32; 32 → 64 and 5 of 64 → 64.",

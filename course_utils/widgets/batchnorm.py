@@ -265,7 +265,7 @@ def axes_explorer() -> Explorer:
     """Return controls for the layer, its groups, and the map whose mean is looked at."""
     return explore(
         AxesPicture(),
-        norm=menu("layer", list(NORMS), "BatchNorm"),
+        norm=menu("layer", list(NORMS), "GroupNorm"),
         groups=choice("groups", [1, 2, 4, 8, 16], 4),
         image=slider("image", 2, 0, B - 1, 1),
         channel=slider("channel", 5, 0, C - 1, 1),

@@ -48,7 +48,7 @@ MOVES = {
     # in train again at the end, where the draws differ
     "channel": [("companions", 7), ("mode", "eval"), ("shift", -1.5), ("mode", "train"), ("batch_size", 16)],
     "gamma_beta": [("gamma", 2), ("beta", -1)],
-    "axes": [("norm", "GroupNorm"), ("groups", 8), ("image", 7), ("channel", 15)],
+    "axes": [("groups", 8), ("image", 7), ("channel", 15), ("norm", "BatchNorm")],
 }
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
