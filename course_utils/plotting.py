@@ -227,7 +227,8 @@ def plot_confusion(matrix: Tensor, *, classes: Sequence[str], title: str) -> Fig
     for (row, column), count in np.ndenumerate(matrix.numpy()):
         color = "white" if share[row, column] > 0.3 else "black"
         axes.text(column, row, f"{count:,}" if count else "·", ha="center", va="center", color=color, fontsize=9)
-    axes.set_xticks(range(len(classes)), classes)
+    slope = {"rotation": 40, "ha": "right"} if len(classes) > 4 and max(map(len, classes)) > 5 else {}
+    axes.set_xticks(range(len(classes)), classes, **slope)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="answer of the network (shade: share of its row)", ylabel="true class", title=title)
     return figure
