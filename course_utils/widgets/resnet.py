@@ -450,6 +450,6 @@ def block_explorer() -> Explorer:
         BlockPicture(),
         before=choice("channels in", list(CHANNELS), 16),
         after=choice("channels out", list(CHANNELS), 32),
-        stride=choice("stride", [1, 2], 2),
+        stride=choice("stride", [1, 2], 1),
         shortcut=menu("shortcut", list(SHORTCUTS), "identity"),
     )

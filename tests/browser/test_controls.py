@@ -71,11 +71,12 @@ SLIDERS = {
     BORDER: {"padding (px)": "padding = 5 px"},
     DEPTH: {"convolutions": "convolutions = 33"},
     DROP: {"leave out block": "block left out = 1:", "image": "image = 1 ("},
-    BLOCK: {"channels in": "channels in = 32", "channels out": "channels out = 64", "stride": "stride = 1"},
+    BLOCK: {"channels in": "channels in = 32", "channels out": "channels out = 64", "stride": "stride = 2"},
 }
 OTHER_KEYS = {
     "kind": "End",  # stochastic pooling: the only kind that uses draw and mode
     "after layer": "ArrowLeft",  # the first stack has four layers, and the slider begins at the fourth
+    "convolutions": "ArrowLeft",  # it begins at the deepest network
 }
 # (cell, label of a menu, what the text says after the choice of an entry, without what follows a bracket)
 MENUS = [
