@@ -278,7 +278,7 @@ def check_fit(model: nn.Module, train_loader: Iterable[Batch], optimizer: Optimi
 
 def check_batch(model: nn.Module, batch: Batch, *, first: bool) -> None:
     """Raise ValueError for one sample alone in front of BatchNorm, and when the `first` batch is empty or elsewhere."""
-    if len(batch[0]) == 1:
+    if len(batch[0]) == 1 and model.training:
         check_batch_norm(model)
     if not first:
         return

@@ -1,7 +1,6 @@
 """The pictures behind the controls, over the whole range of every control, and the controls around them."""
 
 import base64
-import html
 import io
 import itertools
 import math
@@ -12,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from explorer_pictures import redraw_difference, shown_text
 from PIL import Image
 
 from course_utils.data import make_three_feature_rows
@@ -225,21 +225,10 @@ def test_a_redraw_equals_a_full_draw(name):
     explorer.picture.figure.set_layout_engine("none")  # else the full draw lays the figure out anew
     for values in settings_of(explorer, many=3)[:: 4 if name != "wave" else 1][:4]:
         explorer.picture.update(**values)
-        quick = np.asarray(Image.open(io.BytesIO(explorer.renderer.png())).convert("RGB")).astype(int)
-        for artist in explorer.picture.moving:
-            artist.set_animated(False)
-        explorer.renderer.canvas.draw()
-        full = np.asarray(explorer.renderer.canvas.buffer_rgba())[..., :3].astype(int)
-        for artist in explorer.picture.moving:
-            artist.set_animated(True)
-        assert (np.abs(quick - full).max(axis=2) > 40).mean() < 0.0005
+        assert redraw_difference(explorer) < 0.0005
 
 
 # --------------------------------------------------------------------------------------------------------- controls
-
-
-def shown_text(explorer):
-    return html.unescape(explorer.text.value)
 
 
 @pytest.mark.parametrize("name", EXPLORERS)

@@ -1,7 +1,6 @@
 """Chapter 09's gallery and border over the whole range of every control."""
 
 import base64
-import html
 import io
 import itertools
 import math
@@ -14,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from explorer_pictures import redraw_difference, shown_text
 from PIL import Image
 
 from course_utils import augmentation
@@ -58,10 +58,6 @@ def no_warnings():
 @pytest.fixture(scope="module")
 def galleries():
     return {"digits": gallery_explorer(DIGITS, LABELS), "photos": gallery_explorer(PHOTOS, LABELS[:16])}
-
-
-def shown_text(explorer):
-    return html.unescape(explorer.text.value)
 
 
 def shown(picture):
@@ -237,12 +233,7 @@ def test_a_redraw_equals_a_full_draw(kind):
     explorer = gallery_explorer(*{"digits": (DIGITS, LABELS), "photos": (PHOTOS, LABELS[:16])}[kind])
     explorer.picture.figure.set_layout_engine("none")
     explorer.picture.update(**STILL | {"redraw": 4, "angle": 90})
-    quick = np.asarray(Image.open(io.BytesIO(explorer.renderer.png())).convert("RGB")).astype(int)
-    for artist in explorer.picture.moving:
-        artist.set_animated(False)
-    explorer.renderer.canvas.draw()
-    full = np.asarray(explorer.renderer.canvas.buffer_rgba())[..., :3].astype(int)
-    assert (np.abs(quick - full).max(axis=2) > 40).mean() < 0.0005
+    assert redraw_difference(explorer) < 0.0005
 
 
 def test_a_square_larger_than_the_image_is_explained():
@@ -461,12 +452,7 @@ def test_a_redraw_of_the_border_equals_a_full_draw(kind):
     explorer = border_explorer(SHOWN[kind])
     explorer.picture.figure.set_layout_engine("none")
     explorer.picture.update(padding=7.0, border="zeros", order=ORDERS[1])
-    quick = np.asarray(Image.open(io.BytesIO(explorer.renderer.png())).convert("RGB")).astype(int)
-    for artist in explorer.picture.moving:
-        artist.set_animated(False)
-    explorer.renderer.canvas.draw()
-    full = np.asarray(explorer.renderer.canvas.buffer_rgba())[..., :3].astype(int)
-    assert (np.abs(quick - full).max(axis=2) > 40).mean() < 0.0005
+    assert redraw_difference(explorer) < 0.0005
 
 
 def test_the_border_is_drawn_quickly_and_leaves_images_and_random_state_alone():
