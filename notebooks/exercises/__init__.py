@@ -1,0 +1,1 @@
+"""What the chapters ask: one file a chapter, read by `course_utils.exercises.check`."""
