@@ -5,16 +5,13 @@ import os
 import platform
 import random
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
-
-Value = TypeVar("Value")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS_FILE = REPOSITORY / "data" / "results.json"
@@ -22,16 +19,11 @@ PROFILES = ("auto", "tiny", "full")
 
 
 def seed_everything(seed: int | None = None) -> torch.Generator:
-    """Seed Python, NumPy and torch, and return a generator of its own for shuffling.
+    """Seed Python, NumPy and torch with `seed` or `current_seed()`; return a generator of its own for shuffling.
 
-    `seed` is an int ≥ 0; without one, the environment variable COURSE_SEED decides, or 0. Runs repeat exactly on one
-    machine with the same versions, not from one machine to another. Raises ValueError for a negative seed.
+    Runs repeat exactly on one machine with the same versions, not from one machine to another.
     """
     seed = current_seed() if seed is None else seed
-    if not isinstance(seed, int) or seed < 0:
-        raise ValueError(
-            f"expected a seed that is a whole number ≥ 0, got {seed!r}: call for example seed_everything(0)"
-        )
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (the global state is what libraries without a generator use)
     torch.manual_seed(seed)
@@ -42,23 +34,18 @@ def current_seed() -> int:
     """Return the seed that COURSE_SEED asks for, or 0. Raises ValueError when it is no whole number."""
     text = os.environ.get("COURSE_SEED", "0")
     if not text.isdecimal():
-        raise ValueError(
-            f"the environment variable COURSE_SEED is {text!r}: expected a whole number ≥ 0, for example 0"
-        )
+        raise ValueError(f"the environment variable COURSE_SEED is {text!r}: expected a whole number ≥ 0")
     return int(text)
 
 
 def comparison_seeds(full: int = 5, tiny: int = 2) -> list[int]:
-    """Return the seeds over which a chapter compares two choices, the first of them being `current_seed()`.
-
-    `make results` runs each chapter once a seed, so there (COURSE_RESULTS is set) it is that one seed alone.
-    """
-    count = 1 if is_measuring() else budget(full, tiny)
+    """Return the seeds over which a chapter compares two choices: `current_seed()` and those after it."""
+    count = 1 if is_measuring() else budget(full, tiny)  # `make results` runs each chapter once a seed
     return [current_seed() + k for k in range(count)]
 
 
 def is_measuring(seeds: int | None = None) -> bool:
-    """Return whether this run is one of `make results`, and with `seeds`, whether it is one of the first so many.
+    """Return whether `make results` runs this, and with `seeds`, whether with one of the first so many seeds.
 
     Notebooks train some networks longer then than a reader would wait, the longest with few seeds only.
     """
@@ -66,18 +53,9 @@ def is_measuring(seeds: int | None = None) -> bool:
 
 
 def pick_device(prefer: str | None = None) -> torch.device:
-    """Return the fastest device that is here: CUDA, then Apple's MPS, then the CPU; or the one you `prefer`.
-
-    Raises ValueError when the preferred device is unknown or not on this computer.
-    """
+    """Return the device you `prefer`, or the fastest that is here: CUDA, then Apple's MPS, then the CPU."""
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if prefer is None:
-        return torch.device(next(name for name, available in here.items() if available))
-    kind = prefer.split(":")[0]
-    if not here.get(kind, False):
-        usable = ", ".join(name for name, available in here.items() if available)
-        raise ValueError(f"the device {prefer!r} is not on this computer: choose one of {usable}, or leave it out")
-    return torch.device(prefer)
+    return torch.device(prefer or next(name for name, available in here.items() if available))
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -96,14 +74,9 @@ def profile() -> str:
     return name
 
 
-def is_tiny() -> bool:
-    """Say whether this is the short run on stand-in data that tests make."""
-    return profile() == "tiny"
-
-
-def budget(full: Value, tiny: Value) -> Value:
+def budget(full: Any, tiny: Any) -> Any:
     """Return `full` for a student's run and `tiny` in the tiny profile, where a notebook has seconds to finish."""
-    return tiny if is_tiny() else full
+    return tiny if profile() == "tiny" else full
 
 
 def is_main_process() -> bool:
@@ -120,40 +93,7 @@ def mean_over_ranks(tensor: Tensor) -> Tensor:
     return total / dist.get_world_size()
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """A headline result of this run beside the course's own recorded one."""
-
-    name: str
-    numbers: dict[str, float]
-    course: dict[str, dict]
-    stand_in: bool
-
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Return (what, this run, recorded) for each number, ready to print."""
-        return [
-            (label(key), shown(key, value), recorded_text(key, self.course.get(key)))
-            for key, value in self.numbers.items()
-        ]
-
-    @property
-    def note(self) -> str:
-        return "stand-in data or the tiny profile: not comparable with the record on real data" if self.stand_in else ""
-
-    def __str__(self) -> str:
-        lines = [f"{what}: {mine} (recorded: {recorded})" for what, mine, recorded in self.rows()]
-        return "\n".join([self.name, *lines] + ([self.note] if self.note else []))
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        cells = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows()
-        )
-        head = "<tr><th style='text-align:left'>{}</th><th>your run</th><th>recorded, mean ± sd</th></tr>"
-        note = f"<p><i>{escape(self.note)}</i></p>" if self.note else ""
-        return f"<table>{head.format(escape(self.name))}{cells}</table>{note}"
+# ------------------------------------------------------------------------------------- numbers, as a person reads them
 
 
 def label(key: str) -> str:
@@ -172,7 +112,7 @@ def shown(key: str, value: float) -> str:
         return f"{100 * value:.2f} %"
     if "seconds" in key or "minutes" in key:
         return f"{value:.1f} {'s' if 'seconds' in key else 'min'}"
-    return f"{value:,.0f}" if value == int(value) else f"{value:.4g}"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def recorded_text(key: str, summary: dict | None) -> str:
@@ -183,50 +123,53 @@ def recorded_text(key: str, summary: dict | None) -> str:
     return f"{shown(key, summary['mean'])} ± {spread} ({len(summary['values'])} seeds)"
 
 
+@dataclass(frozen=True)
+class Recorded:
+    """Headline numbers of this run beside the course's own: (what, this run, recorded), shown as a table."""
+
+    name: str
+    numbers: dict[str, float]
+    rows: list[tuple[str, str, str]]
+    note: str
+
+    def __repr__(self) -> str:
+        lines = [f"{what}: {mine} (recorded: {recorded})" for what, mine, recorded in self.rows]
+        return "\n".join([self.name, *lines, *filter(None, [self.note])])
+
+    def _repr_markdown_(self) -> str:
+        table = [(self.name, "your run", "recorded, mean ± sd"), ("---",) * 3, *self.rows]
+        return "\n".join(f"| {' | '.join(cells)} |" for cells in table) + f"\n\n{self.note}"
+
+
 def record(name: str, *, source: str = "", keep: bool = True, **numbers: float) -> Recorded:
     """Show headline numbers beside the course's own, and append them to the file that COURSE_RESULTS names.
 
     `name` is "chapter/what", for example "03/text_recipe"; `numbers` are plain numbers (accuracies from 0 to 1, times
     in seconds); `source` is the data's own `ImageData.source`, so that stand-in data is never mistaken for the real.
     Nothing is appended without `keep`, for a run too short to be compared.
-    Raises ValueError for a name without a chapter and TypeError for a value that is no number.
     """
     if "/" not in name:
         raise ValueError(f'expected a name like "03/text_recipe", got {name!r}')
-    numbers = {key: as_number(key, value) for key, value in numbers.items()}
+    numbers = {key: float(value) for key, value in numbers.items()}
     if keep and is_measuring() and is_main_process():
         line = {"name": name, "seed": current_seed(), "numbers": numbers, "source": source, "profile": profile()}
         with open(os.environ["COURSE_RESULTS"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line | {"machine": machine()}) + "\n")
     course = load_results().get(name, {}).get("numbers", {})
-    return Recorded(name, numbers, course, stand_in=is_tiny() or "stand-in" in source)
-
-
-def as_number(key: str, value: float) -> float:
-    """Return `value` (number or one-element tensor) as a float. Raises TypeError when it is neither."""
-    try:
-        if isinstance(value, str):
-            raise TypeError
-        return float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"expected one number for {key}, got {value!r}") from None
+    rows = [(label(key), shown(key, value), recorded_text(key, course.get(key))) for key, value in numbers.items()]
+    comparable = profile() != "tiny" and "stand-in" not in source
+    note = "" if comparable else "stand-in data or the tiny profile: not comparable with the record on real data"
+    return Recorded(name, numbers, rows, note)
 
 
 def load_results() -> dict[str, dict]:
     """Return the course's recorded results by name, or {} when none were recorded yet."""
-    if not RESULTS_FILE.exists():
-        return {}
-    return json.loads(RESULTS_FILE.read_text(encoding="utf-8"))["results"]
+    return json.loads(RESULTS_FILE.read_text(encoding="utf-8"))["results"] if RESULTS_FILE.exists() else {}
 
 
 def machine() -> dict[str, str]:
     """Return the versions and the device that a result was measured with."""
-    device = pick_device()
-    return {
-        "device": torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else f"{device.type}, {torch.get_num_threads()} threads",
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "system": platform.system(),
-    }
+    cuda = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if cuda else f"{pick_device().type}, {torch.get_num_threads()} threads"
+    versions = {"torch": torch.__version__, "python": platform.python_version(), "system": platform.system()}
+    return {"device": device} | versions

@@ -1,6 +1,7 @@
 """Seeds, devices, profiles, recorded results, and the ranks of a distributed run."""
 
 import json
+import math
 import random
 import sys
 
@@ -16,13 +17,13 @@ from course_utils.runtime import (
     has_bfloat16,
     is_main_process,
     is_measuring,
-    is_tiny,
     mean_over_ranks,
     pick_device,
     profile,
     record,
     recorded_text,
     seed_everything,
+    shown,
 )
 
 
@@ -93,12 +94,6 @@ def test_an_explicit_seed_wins_over_course_seed(monkeypatch):
     assert draws() == zero
 
 
-@pytest.mark.parametrize("seed", [-1, 1.5, "0", [0]])
-def test_a_bad_seed_is_refused(seed):
-    with pytest.raises(ValueError, match=r"whole number ≥ 0, got .*seed_everything\(0\)"):
-        seed_everything(seed)
-
-
 @pytest.mark.parametrize("text", ["", "-1", "1.5", "three", "0x1", "²"])
 def test_a_bad_course_seed_is_named(text, monkeypatch):
     monkeypatch.setenv("COURSE_SEED", text)
@@ -128,21 +123,11 @@ def test_the_fastest_or_the_preferred_device(cuda, mps, prefer, device, monkeypa
     assert pick_device(prefer) == torch.device(device)
 
 
-@pytest.mark.parametrize("prefer", ["cuda", "cuda:0", "mps", "tpu", "gpu", ""])
-def test_a_device_that_is_not_here_is_refused(prefer, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
-    with pytest.raises(ValueError, match=r"is not on this computer: choose one of cpu, or leave it out") as error:
-        pick_device(prefer)
-    assert repr(prefer) in str(error.value)
-
-
 @pytest.mark.parametrize(("text", "tiny"), [(None, False), ("auto", False), ("full", False), ("tiny", True)])
 def test_profiles(text, tiny, monkeypatch):
     if text is not None:
         monkeypatch.setenv("COURSE_PROFILE", text)
     assert profile() == (text or "auto")
-    assert is_tiny() is tiny
     assert budget(10, 2) == (2 if tiny else 10)
     assert budget(full=(1, 2), tiny=None) == (None if tiny else (1, 2))
 
@@ -150,7 +135,7 @@ def test_profiles(text, tiny, monkeypatch):
 @pytest.mark.parametrize("text", ["Tiny", "small", "tiny "])
 def test_a_bad_profile_is_named(text, monkeypatch):
     monkeypatch.setenv("COURSE_PROFILE", text)
-    for ask in (profile, is_tiny, lambda: budget(1, 2)):
+    for ask in (profile, lambda: budget(1, 2)):
         with pytest.raises(ValueError, match=r"COURSE_PROFILE is .*expected one of auto, tiny, full"):
             ask()
 
@@ -226,8 +211,8 @@ def test_stand_in_results_say_that_they_are(tiny, source, noted, monkeypatch):
     if tiny:
         monkeypatch.setenv("COURSE_PROFILE", "tiny")
     result = record("03/text", source=source, loss=1.0)
-    for shown in (str(result), result._repr_html_()):
-        assert ("stand-in" in shown) is noted
+    for text in (str(result), result._repr_markdown_()):
+        assert ("stand-in" in text) is noted
 
 
 @pytest.mark.parametrize(
@@ -250,12 +235,10 @@ def test_a_number_or_a_tensor_of_one(value):
     assert type(result.numbers["loss"]) is float
 
 
-@pytest.mark.parametrize(
-    "value", ["much", "0.97", None, [1.0, 2.0], [1.0], torch.tensor([1.0, 2.0]), torch.tensor([]), 1j, np.ones(2)]
-)
-def test_what_is_no_number_is_refused_and_not_written(value, tmp_path, monkeypatch):
+@pytest.mark.parametrize("value", ["much", None, [1.0], torch.tensor([1.0, 2.0]), torch.tensor([]), 1j, np.ones(2)])
+def test_what_is_no_number_is_not_written(value, tmp_path, monkeypatch):
     monkeypatch.setenv("COURSE_RESULTS", str(tmp_path / "results.jsonl"))
-    with pytest.raises(TypeError, match="expected one number for accuracy, got"):
+    with pytest.raises((TypeError, ValueError, RuntimeError)):
         record("03/text", loss=1.0, accuracy=value)
     assert list(tmp_path.iterdir()) == []
 
@@ -265,10 +248,31 @@ def test_a_name_needs_its_chapter():
         record("text_recipe", loss=1.0)
 
 
-def test_html_is_escaped():
-    html = record("03/<script>", **{"<img_src=x>": 1.0})._repr_html_()
-    assert "<script>" not in html and "<img" not in html
-    assert "03/&lt;script&gt;" in html and "&lt;img src=x&gt;" in html
+def test_in_a_notebook_results_are_a_table(monkeypatch):
+    monkeypatch.setenv("COURSE_PROFILE", "tiny")
+    assert record("03/text", test_accuracy=0.5, seconds=2)._repr_markdown_().splitlines() == [
+        "| 03/text | your run | recorded, mean ± sd |",
+        "| --- | --- | --- |",
+        "| test accuracy | 50.00 % | not recorded yet |",
+        "| seconds | 2.0 s | not recorded yet |",
+        "",
+        "stand-in data or the tiny profile: not comparable with the record on real data",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "text"),
+    [
+        ("train_accuracy", 0.97216, "97.22 %"),
+        ("epoch", 3, "3"),
+        ("seconds", 9.04, "9.0 s"),
+        ("learning_rate", 0.00001, "1e-05"),
+        ("gradient_norm", math.nan, "nan"),
+        ("parameters", 575_050, "575,050"),
+    ],
+)
+def test_numbers_are_shown_as_what_their_names_say(key, value, text):
+    assert shown(key, value) == text
 
 
 # ----------------------------------------------------------------------------------------------------------- ranks
