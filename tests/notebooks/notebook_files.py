@@ -1,4 +1,4 @@
-"""Read the notebooks as the tests need them: cells by tag, and exercises in their five cells."""
+"""Read the notebooks as the tests need them: cells by tag, and exercises in their cells."""
 
 import re
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def exercises(path: Path) -> list[Exercise]:
         check = cells[k + 1].source
         match = re.fullmatch(r'check\("(\d\d/\w+)", (\w+)\)', check.strip())
         assert match, f"{path.name}: the cell after {cell.id} should be check(name, answer), got {check!r}"
-        rest = [follower for follower in cells[k + 2 : k + 5] if "solution" in tags(follower)]
+        rest = [follower for follower in cells[k + 2 : k + 4] if "solution" in tags(follower)]
         assert len(rest) == 2, f"{path.name}: {cell.id} lacks its solution cell or its strict assert"
         found.append(Exercise(*match.groups(), cells[k - 1].source, cell.source, *(c.source for c in rest), imports))
     return found

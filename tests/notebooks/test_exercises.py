@@ -1,72 +1,75 @@
-"""Each exercise three ways: the solution passes, the untouched stub is not attempted, typical mistakes are named."""
+"""Each exercise: the solution passes, the stub is not attempted, each slip is refused in its own words.
 
-import matplotlib
+A second list, answers/, holds what no slip makes: right answers in unusual forms and other wrong ones.
+"""
+
 import pytest
-from notebook_files import ALL_EXERCISES
-from wrong_answers import OTHER_RIGHT_ANSWERS, WRONG_ANSWERS
+from answers import IMPORTS, RIGHT, WRONG
+from notebook_files import ALL_EXERCISES, PATHS
 
-from course_utils.checks import check, hint
-from course_utils.checks.engine import NOT_ATTEMPTED, PASSED, WRONG
+from course_utils.exercises import NOT_ATTEMPTED, PASSED, check, edited, exercises
 
-IDS = [exercise.name for exercise in ALL_EXERCISES]
-
-
-def answer(exercise, source):
-    """Run a student's cell after the notebook's imports and return what it leaves in the answer's variable."""
-    namespace = {}
-    with matplotlib.rc_context():  # the imports cell sets the course's style for the whole process
-        exec(exercise.imports, namespace)
-        exec(source, namespace)
-    return namespace[exercise.variable]
+EVERY = {name: exercise for path in PATHS for name, exercise in exercises(path.name[:2]).items()}
+SLIPS = [(name, k) for name, exercise in EVERY.items() for k in range(len(exercise.slips))]
+VARIABLES = {exercise.name: exercise.variable for exercise in ALL_EXERCISES}
+STUBS = pytest.mark.parametrize("exercise", ALL_EXERCISES, ids=str)
 
 
-@pytest.mark.parametrize("exercise", ALL_EXERCISES, ids=IDS)
+def ran(source, variable):
+    """Run a student's cell and return what it leaves in the answer's variable."""
+    names = {}
+    exec(IMPORTS + source, names)
+    return names[variable]
+
+
+@STUBS
 def test_the_solution_passes(exercise):
-    verdict = check(exercise.name, answer(exercise, exercise.solution))
+    verdict = check(exercise.name, ran(exercise.solution, exercise.variable))
     assert verdict.status == PASSED and verdict.passed, verdict
 
 
-@pytest.mark.parametrize("exercise", ALL_EXERCISES, ids=IDS)
+@STUBS
 def test_the_untouched_stub_is_not_attempted(exercise):
-    verdict = check(exercise.name, answer(exercise, exercise.stub))
+    verdict = check(exercise.name, ran(exercise.stub, exercise.variable))
     assert verdict.status == NOT_ATTEMPTED and not verdict.passed
     assert "not attempted yet" in str(verdict) and "not attempted yet" in verdict._repr_html_()
 
 
-@pytest.mark.parametrize("exercise", ALL_EXERCISES, ids=IDS)
+@STUBS
 def test_the_strict_assert_fails_on_the_stub(exercise):
     with pytest.raises(AssertionError):
-        answer(exercise, f"{exercise.stub}\n{exercise.imports}\n{exercise.proof}")
+        ran(f"from course_utils.exercises import check\n{exercise.stub}\n{exercise.proof}", exercise.variable)
 
 
-@pytest.mark.parametrize(
-    ("exercise", "source", "names"),
-    [(exercise, *wrong) for exercise in ALL_EXERCISES for wrong in WRONG_ANSWERS[exercise.name]],
-    ids=[f"{e.name}-{k}" for e in ALL_EXERCISES for k, _ in enumerate(WRONG_ANSWERS[e.name])],
-)
-def test_a_typical_mistake_is_named(exercise, source, names):
-    verdict = check(exercise.name, answer(exercise, source))
-    assert verdict.status == WRONG, verdict
-    assert names in verdict.message, f"expected {names!r} in: {verdict.message}"
+@pytest.mark.parametrize(("name", "k"), SLIPS, ids=[f"{name}-{k}" for name, k in SLIPS])
+def test_a_slip_is_refused_in_its_own_words(name, k):
+    """So its pieces occur in the right answer, and it changes some result."""
+    message, *edits = EVERY[name].slips[k]
+    if len(edits) == 1:
+        answer = edits[0]
+    else:
+        source = edited(EVERY[name].right, edits)
+        assert source, f"{edits[0]!r} does not occur in the right answer"
+        answer = ran(source, VARIABLES[name])
+    verdict = check(name, answer)
+    assert message in verdict.message if message else verdict.passed, verdict
 
 
-@pytest.mark.parametrize("exercise", ALL_EXERCISES, ids=IDS)
-def test_at_least_two_mistakes_are_known(exercise):
-    assert len(WRONG_ANSWERS[exercise.name]) >= 2
+@pytest.mark.parametrize(("name", "source", "words"), WRONG, ids=[f"{name}-{k}" for k, (name, *_) in enumerate(WRONG)])
+def test_another_mistake_is_named(name, source, words):
+    verdict = check(name, ran(source, VARIABLES[name]))
+    assert verdict.status == "not yet", verdict
+    assert words in verdict.message, f"expected {words!r} in: {verdict.message}"
 
 
-@pytest.mark.parametrize("exercise", ALL_EXERCISES, ids=IDS)
-def test_hints_do_not_hold_the_whole_solution(exercise):
-    text = str(hint(exercise.name))
-    body = [line.strip() for line in exercise.solution.splitlines() if not line.startswith("def ")]
-    assert text.startswith("Hint 1 of ")
-    assert not all(line in text for line in body)
-
-
-@pytest.mark.parametrize(
-    ("name", "source"), OTHER_RIGHT_ANSWERS, ids=[f"{n}-{k}" for k, (n, _) in enumerate(OTHER_RIGHT_ANSWERS)]
-)
-def test_a_right_answer_in_another_style_passes(name, source):
-    exercise = next(exercise for exercise in ALL_EXERCISES if exercise.name == name)
-    verdict = check(name, answer(exercise, source))
+@pytest.mark.parametrize(("name", "source"), RIGHT, ids=[f"{name}-{k}" for k, (name, _) in enumerate(RIGHT)])
+def test_a_right_answer_in_another_form_passes(name, source):
+    verdict = check(name, ran(source, VARIABLES[name]))
     assert verdict.passed, verdict
+
+
+@pytest.mark.parametrize("name", [name for name, exercise in EVERY.items() if not exercise.slips])
+def test_each_wrong_letter_is_answered(name):
+    """Exercises without slips are choices: at least two other letters are known, and say something of their own."""
+    messages = {check(name, letter).message for letter in "abcdef"} - {EVERY[name].praise}
+    assert len(messages) >= 2 and check(name, "?").message.startswith("expected ")

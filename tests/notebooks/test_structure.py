@@ -6,7 +6,8 @@ import re
 import pytest
 from notebook_files import ALL_EXERCISES, PATHS, read, tags
 
-from course_utils.checks.engine import CHAPTERS, exercises
+from course_utils.exercises import exercises, topics
+from course_utils.workshop.solutions import FIRST_LINE, copy_solutions
 
 NAMES = [path.stem for path in PATHS]
 pytestmark = pytest.mark.parametrize("path", PATHS, ids=NAMES)
@@ -54,10 +55,10 @@ def test_code_cells_parse_and_hold_one_idea(path):
 
 
 def test_prose_comes_between_the_code(path):
-    """At most four plain code cells in a row without prose (an exercise's five cells do not count)."""
+    """At most four plain code cells in a row without prose (an exercise's four cells do not count)."""
     run = 0
     for cell in read(path).cells:
-        own = {"exercise", "solution"} & set(tags(cell)) or cell.source.startswith(("check(", "hint("))
+        own = {"exercise", "solution"} & set(tags(cell)) or cell.source.startswith("check(")
         run = 0 if cell.cell_type == "markdown" or own else run + 1
         assert run <= 4, f"{cell.id}: a long run of code without a word"
 
@@ -65,7 +66,7 @@ def test_prose_comes_between_the_code(path):
 def test_prose_cells_are_short(path):
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
-            plain = re.sub(r"^\|.*$|```.*?```|\$\$.*?\$\$", "", cell.source, flags=re.MULTILINE | re.DOTALL)
+            plain = re.sub(r"^\|.*$|```.*?```|\$\$.*?\$\$|<details>.*?</details>", "", cell.source, flags=re.M | re.S)
             assert len(plain.split()) <= 170, f"{cell.id}: {len(plain.split())} words"
 
 
@@ -82,17 +83,32 @@ def test_links_to_other_notebooks_lead_somewhere(path):
             assert (path.parent / target).exists(), f"{cell.id} links to {target}"
 
 
-def test_solutions_are_folded(path):
+def test_solutions_are_folded_and_do_not_show_the_answer(path):
+    """JupyterLab shows a folded cell's first line."""
     cells = read(path).cells
     for stub in [k for k, cell in enumerate(cells) if "exercise" in tags(cell)]:
         solution = next(cell for cell in cells[stub:] if "solution" in tags(cell))
         assert solution.metadata.get("jupyter", {}).get("source_hidden"), solution.id
+        assert solution.source.startswith(FIRST_LINE), solution.id
+
+
+def test_hints_are_folded_in_the_statement(path):
+    for exercise in [e for e in ALL_EXERCISES if e.name.startswith(path.name[:2])]:
+        hints = re.findall(r"^<details><summary>Hint (\d) of (\d)</summary>(.+)</details>$", exercise.statement, re.M)
+        assert hints and [int(k) for k, _, _ in hints] == list(range(1, len(hints) + 1)), exercise.name
+        assert {int(count) for _, count, _ in hints} == {len(hints)}, exercise.name
+        body = [line.strip() for line in exercise.solution.splitlines()[1:] if not line.startswith("def ")]
+        assert not all(any(line in text for _, _, text in hints) for line in body), f"{exercise.name}: nothing is left"
+
+
+def test_holds_no_marks_of_its_making(path):
+    assert not [cell.id for cell in read(path).cells if "@@" in cell.source]
 
 
 def test_exercises_and_checks_belong_together(path):
     chapter = path.name[:2]
     in_notebook = [exercise.name for exercise in ALL_EXERCISES if exercise.name.startswith(chapter)]
-    assert sorted(in_notebook) == sorted(exercises(chapter)) and chapter in CHAPTERS
+    assert in_notebook == list(exercises(chapter)) and topics()[chapter] == path.stem[3:]
     assert len(in_notebook) >= (1 if chapter == "00" else 4)
 
 
@@ -113,3 +129,8 @@ def test_no_accuracy_is_typed_into_prose_as_ours(path):
     for cell in read(path).cells:
         if cell.cell_type == "markdown":
             assert set(re.findall(r"(\d\d\.\d\d) %", cell.source)) <= textbook, cell.id
+
+
+def test_solution_cells_hold_the_right_answers(path):
+    """`make format` copies them there."""
+    assert not [name for name in copy_solutions(path.parent, write=False) if name.startswith(path.name[:2])]
