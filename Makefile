@@ -53,7 +53,7 @@ ifneq ($(SETUP),no)
 	@command -v $(PYTHON) >/dev/null || { \
 	    echo "There is no command '$(PYTHON)'. Install Python 3.12 from https://www.python.org/downloads/,"; \
 	    echo "or name the Python you have: make lab PYTHON=python3.12"; exit 1; }
-	@$(PYTHON) -m course_utils.setup_venv $(if $(TORCH),--torch $(TORCH))
+	@$(PYTHON) -m course_utils.workshop.set_up $(if $(TORCH),--torch $(TORCH))
 endif
 
 lint: setup ## Check style, the import rules, and that no notebook holds outputs
@@ -78,7 +78,7 @@ doctor: ## Check this computer and say what to do about what is missing
 download: setup ## Get the real data (ARGS=cifar10 or ARGS=all; default: mnist)
 	@$(RUN) -m course_utils download $(ARGS)
 
-results: setup ## Measure the course's results on the full data and write them into README.md
+results: setup ## Measure the course's results on the full data (ARGS=--tables only writes the tables again)
 	@$(RUN) -m course_utils results $(ARGS)
 
 bench: setup ## Time the shared code
@@ -101,6 +101,6 @@ filter: setup ## Let git strip the notebooks' outputs whenever you commit (once 
 	@echo "git now strips the notebooks' outputs when you add or commit them; your own files keep theirs."
 
 clean: ## Remove .venv and all caches; the data you downloaded stay
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
+	@rm -rf .venv .venv.replaced .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	@find . -name .ipynb_checkpoints -type d -prune -exec rm -rf {} +

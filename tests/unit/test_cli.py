@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from course_utils import __main__ as cli
-from course_utils import download as downloads
 from course_utils.download import DownloadError
+from course_utils.workshop import doctor, download, lab
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +28,7 @@ def test_help_lists_the_verbs():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "the following arguments are required: verb"),
+        ([], "the following arguments are required: VERB"),
         (["doktor"], "invalid choice: 'doktor'"),
         (["download", "imagenet"], "invalid choice: 'imagenet'"),
         (["doctor", "--fast"], "unrecognized arguments: --fast"),
@@ -42,11 +42,18 @@ def test_bad_input_is_named(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def test_a_missing_package_is_named_with_what_to_run(monkeypatch, capsys):
+    monkeypatch.delitem(sys.modules, "course_utils.workshop.download")
+    monkeypatch.setitem(sys.modules, "course_utils.download", None)  # an import of it fails
+    assert cli.main(["download"]) == 1
+    assert "make setup" in capsys.readouterr().err
+
+
 # ---- lab
 
 
 def lab_command(*extra, platform="linux", is_root=False, **environment):
-    return cli.lab_command(list(extra), environment=environment, platform=platform, is_root=is_root)
+    return lab.lab_command(list(extra), environment=environment, platform=platform, is_root=is_root)
 
 
 def test_lab_opens_the_first_notebook_from_the_root_of_the_repository():
@@ -89,7 +96,7 @@ def test_lab_passes_arguments_on_and_repeats_none():
 @pytest.mark.skipif(sys.platform == "win32", reason="there JupyterLab is started, not exec'ed")
 def test_lab_becomes_jupyterlab_with_its_own_programs_first_on_the_path(monkeypatch, capsys):
     started = []
-    monkeypatch.setattr(cli.os, "execve", lambda *call: started.append(call))
+    monkeypatch.setattr(lab.os, "execve", lambda *call: started.append(call))
     monkeypatch.setenv("CI", "true")
     cli.main(["lab", "--port", "9999"])
     program, command, environment = started[0]
@@ -100,9 +107,11 @@ def test_lab_becomes_jupyterlab_with_its_own_programs_first_on_the_path(monkeypa
 
 
 def test_lab_without_jupyterlab_says_what_to_run(monkeypatch, capsys):
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None)
     assert cli.main(["lab"]) == 1
-    assert "make lab" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "make lab" in err
+    assert "make clean" in err  # where `make lab` itself finds none
 
 
 # ---- download
@@ -113,7 +122,7 @@ def asked(monkeypatch, tmp_path):
     """Catch the calls of `download` and send them to an empty data folder."""
     calls = []
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    monkeypatch.setattr(downloads, "download", lambda name, root: calls.append((name, root)))
+    monkeypatch.setattr(download, "download", lambda name, folder: calls.append((name, folder)))
     return calls
 
 
@@ -124,7 +133,7 @@ def test_download_takes_mnist_unless_told_otherwise(asked, tmp_path):
 
 
 def test_download_leaves_complete_data_alone(asked, monkeypatch, capsys):
-    monkeypatch.setattr(downloads, "is_complete", lambda name, root: True)
+    monkeypatch.setattr(download, "missing_files", lambda name, folder: [])
     assert cli.main(["download", "cifar10"]) == 0
     assert asked == []
     assert "already" in capsys.readouterr().out
@@ -132,20 +141,15 @@ def test_download_leaves_complete_data_alone(asked, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("error", "code", "message"),
-    [(DownloadError("no network"), 1, "no network"), (KeyboardInterrupt(), 130, "is kept")],
+    [(DownloadError("no network"), 1, "no network"), (KeyboardInterrupt(), 130, "same command again")],
 )
 def test_download_says_what_went_wrong(asked, monkeypatch, capsys, error, code, message):
-    def fail(name, root):
+    def fail(name, folder):
         raise error
 
-    monkeypatch.setattr(downloads, "download", fail)
+    monkeypatch.setattr(download, "download", fail)
     assert cli.main(["download"]) == code
     assert message in capsys.readouterr().err
-
-
-def test_data_go_to_the_repository_unless_told_otherwise(monkeypatch):
-    monkeypatch.setenv("COURSE_DATA", "")
-    assert cli.data_folder() == ROOT / "data"
 
 
 # ---- doctor
@@ -163,7 +167,7 @@ def test_doctor_finds_this_environment_healthy():
 def healthy(monkeypatch):
     """Let the slow parts of the doctor's round find nothing."""
     for look in ("find_packages", "find_torch", "find_machine", "find_jupyter", "find_data", "find_git"):
-        monkeypatch.setattr(cli, look, list)
+        monkeypatch.setattr(doctor, look, list)
 
 
 def test_doctor_survives_a_console_without_its_marks(monkeypatch):
@@ -175,7 +179,7 @@ def test_doctor_survives_a_console_without_its_marks(monkeypatch):
 
 
 def test_doctor_on_an_old_python_looks_no_further(monkeypatch, capsys):
-    monkeypatch.setattr(cli, "MINIMUM", (99, 0))
+    monkeypatch.setattr(doctor, "MINIMUM", (99, 0))
     assert cli.main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert out.startswith("✗ Python")
@@ -190,7 +194,7 @@ def broken_look():
 def test_doctor_prints_what_to_do_and_fails_when_something_is_broken(monkeypatch, capsys):
     healthy(monkeypatch)
     monkeypatch.setenv("COURSE_PROFILE", "small")
-    monkeypatch.setattr(cli, "find_data", broken_look)
+    monkeypatch.setattr(doctor, "find_data", broken_look)
     assert cli.main(["doctor"]) == 1
     out = capsys.readouterr().out
     assert "broken_look could not look: ZeroDivisionError" in out  # a check that breaks does not end the round
@@ -199,19 +203,19 @@ def test_doctor_prints_what_to_do_and_fails_when_something_is_broken(monkeypatch
 
 
 def test_doctor_judges_a_package(monkeypatch):
-    monkeypatch.setattr(cli, "installed", {"torch": "2.14.1+cpu", "newer": "3.0", "broken": "1.0"}.get)
+    monkeypatch.setattr(doctor, "installed", {"torch": "2.14.1+cpu", "newer": "3.0", "broken": "1.0"}.get)
 
     def load(name):
         if name == "broken":
             raise RuntimeError("operator torchvision::nms does not exist")
 
     def judge(name, locked):
-        return cli.check_package(name, locked, load)
+        return doctor.check_package(name, locked, load)
 
-    assert judge("torch", {"2.14.1"}).fine is True
-    assert judge("newer", {"2.0"}).fine is None
-    assert "tested with 2.0" in judge("newer", {"2.0"}).text
-    broken, missing = judge("broken", {"1.0"}), judge("absent", {"1.0"})
+    assert judge("torch", ["2.14.1"]).fine is True
+    assert judge("newer", ["2.0"]).fine is None
+    assert "tested with 2.0" in judge("newer", ["2.0"]).text
+    broken, missing = judge("broken", ["1.0"]), judge("absent", ["1.0"])
     assert broken.fine is missing.fine is False
     assert "nms does not exist" in broken.text
     assert broken.advice
@@ -220,25 +224,24 @@ def test_doctor_judges_a_package(monkeypatch):
 
 def test_doctor_tells_real_data_from_the_stand_in(monkeypatch, tmp_path):
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
-    monkeypatch.setattr(cli, "ROOT", tmp_path)
-    assert [finding.fine for finding in cli.find_data()] == [False, False]
+    monkeypatch.setattr(doctor, "ROOT", tmp_path)
+    assert [finding.fine for finding in doctor.find_data()] == [False, False]
     (tmp_path / "data/tiny").mkdir(parents=True)
-    assert [finding.fine for finding in cli.find_data()] == [None, None]
-    monkeypatch.setattr(downloads, "is_complete", lambda name, root: name == "mnist")
-    assert [finding.fine for finding in cli.find_data()] == [True, None]
-    monkeypatch.setattr("course_utils.data.STAND_INS", ())
-    assert [finding.text.endswith("it has no stand-in") for finding in cli.find_data()] == [False, True]
+    assert [finding.fine for finding in doctor.find_data()] == [None, None]
+    lacking = {"mnist": [], "cifar10": ["data_batch_1.bin"]}
+    monkeypatch.setattr("course_utils.download.missing_files", lambda name, folder: lacking[name])
+    assert [finding.fine for finding in doctor.find_data()] == [True, None]
 
 
 def test_doctor_misses_the_widgets_extension(monkeypatch):
     import jupyter_core.paths
 
-    assert [finding.fine for finding in cli.find_jupyter()] == [True]
+    assert [finding.fine for finding in doctor.find_jupyter()] == [True]
     monkeypatch.setattr(jupyter_core.paths, "jupyter_path", lambda *names: ["/nowhere"])
-    assert [finding.fine for finding in cli.find_jupyter()] == [False]
+    assert [finding.fine for finding in doctor.find_jupyter()] == [False]
 
 
 def test_doctor_refuses_a_data_folder_that_is_not_there(monkeypatch):
     monkeypatch.setenv("COURSE_DATA", "/no/such/folder")
-    findings = [finding for finding in cli.find_variables() if finding.text.startswith("COURSE_DATA")]
+    findings = [finding for finding in doctor.find_variables() if finding.text.startswith("COURSE_DATA")]
     assert [finding.fine for finding in findings] == [False]

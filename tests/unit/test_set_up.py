@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import json
 import re
 import shutil
 import subprocess
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from course_utils import setup_venv
-from course_utils.setup_venv import SetupError, explain, read_stamp, set_up
+from course_utils.workshop import set_up as setup
+from course_utils.workshop.set_up import SetupError, explain, read_stamp, set_up
 
 ROOT = Path(__file__).resolve().parents[2]
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -47,7 +48,7 @@ class FakeRun:
             self.write("bin/python", "Scripts/python.exe", "pip")
             (self.venv / "version").write_text(THIS)
         elif step == "python":
-            python = setup_venv.program_in(self.venv)
+            python = setup.program_in(self.venv)
             return (0, (self.venv / "version").read_text() + "\n") if python.is_file() else (127, "not found")
         elif step == "pip --version":
             return (0, "") if (self.venv / "pip").is_file() else (1, "No module named pip")
@@ -76,7 +77,7 @@ class FakeRun:
 def root(tmp_path, monkeypatch):
     (tmp_path / "requirements.txt").write_text(LOCK)
     (tmp_path / "pyproject.toml").write_text("[project]\n")
-    monkeypatch.setattr(setup_venv, "space_needed", lambda torch, platform: 0)
+    monkeypatch.setattr(setup, "space_needed", lambda torch, platform: 0)
     return tmp_path
 
 
@@ -111,7 +112,7 @@ def test_a_changed_list_of_packages_is_installed_into_the_same_environment(root,
 def test_a_failed_step_is_never_taken_for_ready(root, step):
     with pytest.raises(SetupError):
         quietly(root, fail=step, output="boom")
-    assert "fingerprint" not in read_stamp(root / ".venv")
+    assert not read_stamp(root / ".venv").get("packages")
     expected = ["venv", "lock", "course"] if step == "venv" else ["lock", "course"]
     assert quietly(root)[0] == expected
     assert quietly(root)[0] == []
@@ -138,12 +139,12 @@ def test_an_interrupt_passes_through_and_is_never_taken_for_ready(root):
 
 
 def break_python(venv):
-    setup_venv.program_in(venv).unlink()
+    setup.program_in(venv).unlink()
 
 
 def make_python_dangle(venv):
     break_python(venv)
-    setup_venv.program_in(venv).symlink_to(venv / "gone")
+    setup.program_in(venv).symlink_to(venv / "gone")
 
 
 def exchange_python(venv):
@@ -152,11 +153,11 @@ def exchange_python(venv):
 
 def move(venv):
     stamp = read_stamp(venv)
-    setup_venv.write_stamp(venv, {**stamp, "root": "/somewhere/else", "fingerprint": "of another place"})
+    (venv / setup.STAMP).write_text(json.dumps(stamp | {"root": "/somewhere/else"}))
 
 
 def lose_stamp_and_pip(venv):
-    (venv / setup_venv.STAMP).unlink()
+    (venv / setup.STAMP).unlink()
     (venv / "pip").unlink()
 
 
@@ -177,10 +178,42 @@ def test_a_broken_environment_is_made_anew(root, harm):
     assert quietly(root)[0] == []
 
 
-@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"fingerprint": 1}'])
+# ---- a working .venv goes only when its successor stands
+
+
+@pytest.mark.parametrize("step", ["venv", "lock", "course"])
+@pytest.mark.parametrize("torch", ["default", "cpu"])
+def test_what_fails_leaves_the_old_environment_as_it_was(root, step, torch):
+    quietly(root)
+    if torch == "default":
+        move(root / ".venv")
+    (root / ".venv/mine").write_text("of the old one")
+    before = read_stamp(root / ".venv")
+    with pytest.raises(SetupError):
+        quietly(root, torch, fail=step, output="boom")
+    assert (root / ".venv/mine").exists()
+    assert read_stamp(root / ".venv") == before
+    assert sorted(path.name for path in root.iterdir()) == [".venv", "pyproject.toml", "requirements.txt"]
+
+
+def test_a_set_up_that_was_killed_is_finished_or_undone(root):
+    quietly(root)
+    (root / ".venv/mine").write_text("of the old one")
+    (root / ".venv").rename(root / setup.ASIDE)  # killed just then, or when half of the new one was there
+    (root / ".venv").mkdir()
+    with pytest.raises(SetupError):
+        quietly(root, fail="lock")
+    assert (root / ".venv/mine").exists()
+    (root / ".venv").rename(root / setup.ASIDE)
+    assert quietly(root)[0] == ["venv", "lock", "course"]
+    assert not (root / setup.ASIDE).exists()
+    assert not (root / ".venv/mine").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"packages": 1}'])
 def test_without_a_readable_stamp_the_packages_are_installed_again(root, content):
     quietly(root)
-    stamp = root / ".venv" / setup_venv.STAMP
+    stamp = root / ".venv" / setup.STAMP
     stamp.unlink() if content is None else stamp.write_text(content)
     assert quietly(root)[0] == ["lock", "course"]
 
@@ -195,7 +228,7 @@ def test_the_build_of_torch_is_remembered_and_a_change_makes_the_environment_ane
 
 def test_an_environment_of_unknown_origin_is_not_trusted_to_be_without_cuda(root):
     quietly(root)
-    (root / ".venv" / setup_venv.STAMP).unlink()
+    (root / ".venv" / setup.STAMP).unlink()
     assert quietly(root, "cpu")[0] == ["venv", "torch", "lock", "course"]
 
 
@@ -203,35 +236,32 @@ def test_an_environment_of_unknown_origin_is_not_trusted_to_be_without_cuda(root
 
 
 def test_cpu_mode_leaves_out_what_only_cuda_needs(root):
-    left = setup_venv.without_cuda(LOCK).splitlines()
+    left = setup.without_cuda(LOCK).splitlines()
     assert [line.split("==")[0] for line in left] == ["certifi", "numpy", "torch", "torchvision", "tritonish"]
 
 
 def test_cpu_mode_takes_torch_from_its_own_index_and_the_rest_as_locked(root):
     (root / ".venv").mkdir()
-    (_, torch), (_, rest), (_, course) = setup_venv.install_commands(root, "cpu")
+    (_, torch), (_, rest), (_, course) = setup.install_commands(root, "cpu")
     place = torch.index("--index-url")
     assert torch[place : place + 2] == ["--index-url", "https://download.pytorch.org/whl/cpu"]
     assert torch[-2:] == ["torch==2.14.1", "torchvision==0.29.1"]
-    assert Path(rest[-1]).read_text() == setup_venv.without_cuda(LOCK)
+    assert Path(rest[-1]).read_text() == setup.without_cuda(LOCK)
     assert "--index-url" not in rest
     assert course[-2:] == ["-e", str(root)]
     assert {"--no-build-isolation", "--no-deps"} <= set(course)
 
 
 def test_default_mode_installs_the_lock_as_it_is(root):
-    (_, rest), _ = setup_venv.install_commands(root, "default")
+    (_, rest), _ = setup.install_commands(root, "default")
     assert rest[-2:] == ["-r", str(root / "requirements.txt")]
 
 
 def test_the_real_lock_names_torch_and_has_nothing_left_of_cuda():
     text = (ROOT / "requirements.txt").read_text()
-    assert len(setup_venv.locked(text, ["torch", "torchvision"])) == 2
-    left = setup_venv.without_cuda(text)
+    left = setup.without_cuda(text)
     assert "nvidia" not in left
     assert "torch==" in left
-    with pytest.raises(SetupError, match="does not list torhc"):
-        setup_venv.locked(text, ["torhc"])
 
 
 # ---- what it says when something is wrong
@@ -260,6 +290,12 @@ def test_the_real_lock_names_torch_and_has_nothing_left_of_cuda():
             "ERROR: No matching distribution found for torch==2.14.1",
             r"no version for this Python \(3.15\)",
         ),
+        ("Error: [Errno 30] Read-only file system: '/course/.venv'", "Copy it to a place of your own"),
+        ("PermissionError: [WinError 32] used by another process: '.venv'", "Close JupyterLab"),
+        (
+            "ERROR: Cannot install a and b.\nERROR: ResolutionImpossible: for help visit https://pip.pypa.io",
+            "The installation failed",
+        ),
         ("The virtual environment was not created successfully because ensurepip is not available.", "python3-venv"),
         ("Segmentation fault", "make clean"),
     ],
@@ -273,44 +309,56 @@ def test_failures_are_told_apart(root, output, expected):
 
 def test_only_the_last_lines_of_pip_are_shown():
     output = "\n".join(f"line {number}" for number in range(100)) + "\n\nIgnoring appnope: markers do not match\n"
-    shown = setup_venv.last_lines(output, count=3)
+    shown = setup.last_lines(output, count=3)
     assert shown == "  line 97\n  line 98\n  line 99"
 
 
-def test_an_old_python_is_told_what_to_use_instead():
-    text = setup_venv.version_message((3, 9, 6), "/usr/bin/python3", ["python3.12"])
-    assert "needs Python 3.11 or newer, but /usr/bin/python3 is Python 3.9.6" in text
-    assert "make lab PYTHON=python3.12" in text
-    assert "Install Python" in setup_venv.version_message((3, 9, 6), "/usr/bin/python3", [])
+Version = collections.namedtuple("Version", "major minor micro")
+
+
+def test_an_old_python_is_told_what_to_use_instead_if_that_starts(monkeypatch):
+    monkeypatch.setattr(setup.sys, "version_info", Version(3, 9, 6))
+    monkeypatch.setattr(setup.shutil, "which", lambda name: "/bin/" + name if name != "python3.13" else None)
+    text = setup.version_message(lambda command: (command[0] == "python3.12", ""))
+    assert f"needs Python 3.11 or newer, but {sys.executable} is Python 3.9.6" in text
+    assert text.endswith("make lab PYTHON=python3.11")
+    assert "Install Python" in setup.version_message(lambda command: (1, ""))
 
 
 def test_an_old_python_is_refused_before_anything_is_made_but_may_use_a_ready_environment(root, monkeypatch):
-    Version = collections.namedtuple("Version", "major minor micro")
     newer = sys.version_info
-    monkeypatch.setattr(setup_venv.sys, "version_info", Version(3, 9, 6))
+    monkeypatch.setattr(setup.sys, "version_info", Version(3, 9, 6))
     with pytest.raises(SetupError, match=r"needs Python 3\.11 or newer"):
         quietly(root)
     assert not (root / ".venv").exists()
-    monkeypatch.setattr(setup_venv.sys, "version_info", newer)
+    monkeypatch.setattr(setup.sys, "version_info", newer)
     quietly(root)
-    monkeypatch.setattr(setup_venv.sys, "version_info", Version(3, 9, 6))
+    monkeypatch.setattr(setup.sys, "version_info", Version(3, 9, 6))
     assert quietly(root)[0] == []
 
 
-def test_only_commands_that_start_are_suggested(monkeypatch):
-    monkeypatch.setattr(setup_venv.shutil, "which", lambda name: "/bin/" + name if name != "python3.11" else None)
-    assert setup_venv.newer_pythons(lambda command: (command[0] != "python3.12", "")) == ["python3.12"]
-
-
 def test_too_little_disk_space_is_said_before_anything_is_made(root, monkeypatch):
-    monkeypatch.setattr(setup_venv, "space_needed", lambda torch, platform: 10**9)
-    with pytest.raises(SetupError, match=r"needs about 1000000000 GB, but .* has only .* TORCH=cpu"):
+    monkeypatch.setattr(setup, "space_needed", lambda torch, platform: 10**9)
+    with pytest.raises(SetupError, match=r"needs about 1000000000 GB, but .* has only .* TORCH=cpu") as caught:
         quietly(root)
+    assert "make clean" not in str(caught.value)
     assert not (root / ".venv").exists()
+    (root / ".venv").mkdir()
+    with pytest.raises(SetupError, match=r"make clean"):
+        quietly(root)
+
+
+def test_a_python_that_is_too_old_inside_the_environment_counts_as_none(tmp_path, monkeypatch):
+    program = setup.program_in(tmp_path)
+    program.parent.mkdir()
+    program.symlink_to(sys.executable)
+    assert setup.python_in(tmp_path, setup.run_program) == THIS
+    monkeypatch.setattr(setup, "MINIMUM", (99, 0))
+    assert setup.python_in(tmp_path, setup.run_program) is None
 
 
 def test_space_needed_is_large_only_for_cuda_on_linux(monkeypatch):
-    needed = setup_venv.space_needed
+    needed = setup.space_needed
     assert needed("default", "linux") > 6
     assert needed("cpu", "linux") == needed("default", "darwin") == needed("default", "win32") == 2
 
@@ -325,24 +373,24 @@ def test_large_downloads_are_named_and_small_ones_are_not():
         "Downloading json5-0.17.3-py3-none-any.whl (1.2 MB)",
         "Installing collected packages: course-utils",
     ]:
-        setup_venv.show_large_download(line, said.append)
+        setup.show_large_download(line, said.append)
     assert said == ["  downloading torch (532.1 MB)"]
 
 
 def test_running_a_program_returns_its_code_and_all_its_output():
     lines = []
     program = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"
-    code, output = setup_venv.run_program([sys.executable, "-c", program], on_line=lines.append)
+    code, output = setup.run_program([sys.executable, "-c", program], on_line=lines.append)
     assert code == 3
     assert output.splitlines() == ["out", "err"]
     assert len(lines) == 2
-    assert setup_venv.run_program(["/no/such/program"])[0] == 127
+    assert setup.run_program(["/no/such/program"])[0] == 127
 
 
 # ---- it must start on an old Python, and from the command line
 
 
-@pytest.mark.parametrize("name", ["__init__.py", "setup_venv.py"])
+@pytest.mark.parametrize("name", ["__init__.py", "workshop/__init__.py", "workshop/set_up.py"])
 def test_old_pythons_can_read_it(name):
     """Syntax, and the two habits that parse but fail at run time there: new annotations and third-party imports."""
     tree = ast.parse((ROOT / "course_utils" / name).read_text(encoding="utf-8"), feature_version=(3, 6))
@@ -357,18 +405,29 @@ def test_old_pythons_can_read_it(name):
             assert all(alias.name in sys.stdlib_module_names for alias in node.names)
 
 
-def test_command_line_reports_a_failure_with_exit_code_1(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (SetupError("why, and what to do"), 1, "why, and what to do"),
+        (PermissionError(13, "Permission denied", ".venv"), 1, "Copy it to a place of your own"),
+        (KeyboardInterrupt(), 130, "same command again"),
+    ],
+)
+def test_command_line_says_why_it_failed(monkeypatch, capsys, error, code, message):
     def fail(*args, **options):
-        raise SetupError("why, and what to do")
+        raise error
 
-    monkeypatch.setattr(setup_venv, "set_up", fail)
-    assert setup_venv.main([]) == 1
-    assert "why, and what to do" in capsys.readouterr().err
+    monkeypatch.setattr(setup, "set_up", fail)
+    assert setup.main([]) == code
+    assert message in capsys.readouterr().err
 
 
 def test_command_line_refuses_an_unknown_build():
     result = subprocess.run(
-        [sys.executable, "-m", "course_utils.setup_venv", "--torch", "gpu"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-m", "course_utils.workshop.set_up", "--torch", "gpu"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 2
     assert "invalid choice: 'gpu'" in result.stderr

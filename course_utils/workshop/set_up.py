@@ -1,7 +1,7 @@
 """Create .venv, install the locked packages into it, and do nothing where that is already done.
 
-`make lab` and `make test` begin with `python3 -m course_utils.setup_venv`. It runs before anything is installed, so it
-uses only the standard library, and it keeps to the syntax of Python 3.6: an old Python gets far enough to say so.
+`make lab` and `make test` begin with `python3 -m course_utils.workshop.set_up`. It runs before anything is installed,
+so it uses only the standard library, and it keeps to the syntax of Python 3.6: an old Python gets far enough to say so.
 """
 
 import argparse
@@ -14,10 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MINIMUM = (3, 11)
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-STAMP = "course-setup.json"  # lies in .venv, and is written when everything else is done
+STAMP = "course-setup.json"  # lies in .venv
+ASIDE = ".venv.replaced"  # where the old .venv waits until its successor is ready
 
 
 class SetupError(RuntimeError):
@@ -25,42 +26,36 @@ class SetupError(RuntimeError):
 
 
 def set_up(root, torch=None, *, run=None, say=print):
-    """Make `root`/.venv hold the locked packages.
+    """Make `root`/.venv hold the locked packages; an old .venv goes when its successor is ready. Raises SetupError.
 
     `torch` is "default" (the lock as it is), "cpu" (PyTorch's small builds without CUDA) or None (what .venv has).
-    `run(command, on_line=None)` starts a program and returns its exit code and its output. Raises SetupError.
+    `run(command, on_line=None)` starts a program and returns its exit code and its output.
     """
     run = run or run_program
     venv = root / ".venv"
     stamp = read_stamp(venv)
     torch = torch or stamp.get("torch", "default")
     version = python_in(venv, run)
-    if version and stamp.get("fingerprint") == fingerprint(root, torch, version):
-        say(f"The environment .venv (Python {version}, torch: {torch}) is ready.")
-        return
-    if not (version and can_be_kept(venv, stamp, root=root, torch=torch, version=version, run=run)):
-        version = create(venv, torch, run=run, say=say)
-    facts = {"root": str(root), "torch": torch, "python": version}
-    write_stamp(venv, facts)  # without a fingerprint: begun, not ready
-    for sentence, command in install_commands(root, torch):
-        say(sentence)
-        code, output = run(command, on_line=lambda line: show_large_download(line, say))
-        if code:
-            raise SetupError(explain(output, version) + "\n\nThe last lines of pip:\n" + last_lines(output))
-    write_stamp(venv, dict(facts, fingerprint=fingerprint(root, torch, version)))
-    say("The environment .venv is ready. `make help` lists what you can do with it.")
+    if not version or stamp != ready_stamp(root, torch, version):
+        try:
+            if not (version and can_be_kept(venv, stamp, ready_stamp(root, torch, version), run)):
+                version = create(venv, torch, run=run, say=say)
+            install(root, torch, version, run=run, say=say)
+        except BaseException:
+            put_back(venv)
+            raise
+    remove(venv.with_name(ASIDE))
+    say(f"The environment .venv (Python {version}, torch: {torch}) is ready. `make help` lists what you can do.")
 
 
 # ---- is it ready?
 
 
-def fingerprint(root, torch, version):
-    """Hash everything that decides what .venv must hold; where it lies belongs to it, for a .venv cannot be moved."""
-    digest = hashlib.sha256()
-    for part in (root / "requirements.txt", root / "pyproject.toml"):
-        digest.update(part.read_bytes() + b"\0")
-    digest.update(json.dumps([torch, version, str(root)]).encode())
-    return digest.hexdigest()
+def ready_stamp(root, torch, version):
+    """Return what decides what .venv must hold; where it lies belongs to it, for a .venv cannot be moved."""
+    lists = (root / "requirements.txt").read_bytes() + (root / "pyproject.toml").read_bytes()
+    packages = hashlib.sha256(lists).hexdigest()
+    return {"root": str(root), "torch": torch, "python": version, "packages": packages}
 
 
 def read_stamp(venv):
@@ -72,33 +67,24 @@ def read_stamp(venv):
     return stamp if isinstance(stamp, dict) else {}
 
 
-def write_stamp(venv, facts):
-    """Write the stamp in one step, so that it is never half there."""
-    temporary = venv / (STAMP + ".new")
-    temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
-    os.replace(str(temporary), str(venv / STAMP))
-
-
 def program_in(venv):
     """Return the path of the Python inside a virtual environment."""
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
 def python_in(venv, run):
-    """Return the version ("3.12") of the Python inside .venv, None when it does not run."""
-    code, output = run([str(program_in(venv)), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+    """Return the version ("3.12") of the Python inside .venv, None when it does not run or is too old."""
+    program = f"import sys; print('%d.%d' % sys.version_info[:2]); sys.exit(sys.version_info < {MINIMUM})"
+    code, output = run([str(program_in(venv)), "-c", program])
     return output.strip() if code == 0 else None
 
 
-def can_be_kept(venv, stamp, *, root, torch, version, run):
+def can_be_kept(venv, stamp, ready, run):
     """Tell whether packages can be installed into the .venv that is there, or whether it must be made anew."""
-    same = {"root": str(root), "torch": torch, "python": version}
-    if any(stamp.get(key, value) != value for key, value in same.items()):
+    if any(stamp.get(key, ready[key]) != ready[key] for key in ("root", "torch", "python")):
         return False  # moved, other build of torch, or its Python was replaced by another
-    if torch == "cpu" and not stamp:
+    if ready["torch"] == "cpu" and not stamp:
         return False  # may hold the CUDA build, which has the same version number
-    if tuple(int(number) for number in version.split(".")) < MINIMUM:
-        return False
     return run([str(program_in(venv)), "-m", "pip", "--version"])[0] == 0  # creating it was not interrupted
 
 
@@ -108,54 +94,68 @@ def can_be_kept(venv, stamp, *, root, torch, version, run):
 def create(venv, torch, *, run, say):
     """Create .venv anew with the Python that runs this; return that Python's version. Raises SetupError."""
     if sys.version_info < MINIMUM:
-        raise SetupError(version_message(sys.version_info[:3], sys.executable, newer_pythons(run)))
+        raise SetupError(version_message(run))
+    require_space(venv, torch)
+    put_aside(venv)
     version = "{}.{}".format(*sys.version_info[:2])
-    try:
-        if venv.is_symlink() or venv.is_file():
-            venv.unlink()
-        elif venv.exists():
-            shutil.rmtree(str(venv))
-    except OSError as error:
-        raise SetupError(
-            f"The old .venv cannot be deleted: {error}\n"
-            "Close JupyterLab and every terminal that uses it, then run the same command again."
-        ) from error
-    free, needed = shutil.disk_usage(str(venv.parent)).free / 1e9, space_needed(torch, sys.platform)
-    if free < needed:
-        raise SetupError(disk_message(free, needed, venv.parent))
     say(f"Creating the environment .venv with Python {version} ...")
-    # inside an active .venv, sys.executable is the very file that was just deleted: ask for the Python behind it
-    code, output = run([getattr(sys, "_base_executable", None) or sys.executable, "-m", "venv", str(venv)])
-    if code:
-        raise SetupError(explain(output, version) + "\n\nThe last lines of venv:\n" + last_lines(output))
+    # inside an active .venv, sys.executable is the very file that was just moved: ask for the Python behind it
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    take_step([python, "-m", "venv", str(venv)], version, run=run)
     return version
+
+
+def put_aside(venv):
+    """Move the old .venv aside. Where one waits there already, .venv is only its half-made successor, and goes."""
+    if os.path.lexists(str(venv.with_name(ASIDE))):
+        remove(venv)
+    elif os.path.lexists(str(venv)):
+        venv.rename(venv.with_name(ASIDE))
+
+
+def put_back(venv):
+    """Undo `put_aside`."""
+    if os.path.lexists(str(venv.with_name(ASIDE))):
+        remove(venv)
+        venv.with_name(ASIDE).rename(venv)
+
+
+def remove(path):
+    """Delete a folder, a file or a link, where there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(str(path))
+    elif os.path.lexists(str(path)):
+        path.unlink()
+
+
+def install(root, torch, version, *, run, say):
+    """Install everything into .venv; until that is done, its stamp names no packages. Raises SetupError."""
+    stamp, ready = root / ".venv" / STAMP, ready_stamp(root, torch, version)
+    stamp.write_text(json.dumps(dict(ready, packages=None)), encoding="utf-8")
+    for sentence, command in install_commands(root, torch):
+        say(sentence)
+        take_step(command, version, run=run, on_line=lambda line: show_large_download(line, say))
+    stamp.write_text(json.dumps(ready), encoding="utf-8")
 
 
 def install_commands(root, torch):
     """Return the installation as (sentence, pip command) pairs; they run one after the other."""
-    venv = root / ".venv"
+    venv, lock = root / ".venv", root / "requirements.txt"
     pip = [str(program_in(venv)), "-m", "pip", "--disable-pip-version-check", "--no-input", "install"]
-    pip += ["--progress-bar", "off"]
-    lock = root / "requirements.txt"
+    pip += ["--progress-bar", "off", "--no-user"]
     commands = []
     if torch == "cpu":
         text = lock.read_text(encoding="utf-8")
         lock = venv / "requirements-cpu.txt"
         lock.write_text(without_cuda(text), encoding="utf-8")
-        commands.append(
-            (
-                "Installing PyTorch without CUDA ...",
-                [*pip, "--no-deps", "--index-url", CPU_INDEX, *locked(text, ["torch", "torchvision"])],
-            )
-        )
+        pair = re.findall(r"^(?:torch|torchvision)==\S+", text, flags=re.MULTILINE)
+        commands.append(("Installing PyTorch without CUDA ...", [*pip, "--no-deps", "--index-url", CPU_INDEX, *pair]))
     size = "several gigabytes" if space_needed(torch, sys.platform) > 5 else "a few hundred megabytes"
-    commands.append(
-        (
-            f"Installing the packages of requirements.txt: {size} to download the first time. This takes between two "
-            "minutes and half an hour; you may interrupt it and start it again ...",
-            [*pip, "-r", str(lock)],
-        )
+    sentence = (
+        f"Installing the packages of requirements.txt: {size} to download the first time. This takes between two "
+        "minutes and half an hour; you may interrupt it and start it again ..."
     )
+    commands.append((sentence, [*pip, "-r", str(lock)]))
     commands.append(("Installing course_utils ...", [*pip, "--no-build-isolation", "--no-deps", "-e", str(root)]))
     return commands
 
@@ -166,34 +166,27 @@ def without_cuda(lock):
     return "".join(line for line in lines if not re.match(r"(nvidia-|cuda-|triton\b)", line))
 
 
-def locked(lock, names):
-    """Return the "name==version" of each name in the lock. Raises SetupError when one is missing."""
-    found = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock, flags=re.MULTILINE))
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise SetupError("requirements.txt does not list {}: make it anew with `make lock`.".format(", ".join(missing)))
-    return [f"{name}=={found[name]}" for name in names]
+def take_step(command, version, *, run, on_line=None):
+    """Run one program of the set-up. Raises SetupError with the reason and the last lines when it fails."""
+    code, output = run(command, on_line=on_line)
+    if code:
+        raise SetupError(f"{explain(output, version)}\n\nThe last lines of its output:\n{last_lines(output)}")
 
 
 # ---- say what is wrong
 
 
-def version_message(version, executable, newer):
-    """Say that this Python is too old, and how to use one of the `newer` commands, if there are any."""
-    needed, found = (".".join(str(number) for number in numbers) for numbers in (MINIMUM, version))
-    text = f"This course needs Python {needed} or newer, but {executable} is Python {found}.\n"
-    if newer:
-        return text + f"A newer one is on this machine. Run: make lab PYTHON={newer[0]}"
+def version_message(run):
+    """Say that this Python is too old, and how to use a newer one, if one is on this machine and really starts."""
+    needed, found = (".".join(map(str, numbers)) for numbers in (MINIMUM, sys.version_info[:3]))
+    text = f"This course needs Python {needed} or newer, but {sys.executable} is Python {found}.\n"
+    for name in ("python3.12", "python3.13", "python3.11"):
+        if shutil.which(name) and run([name, "-c", ""])[0] == 0:
+            return text + f"A newer one is on this machine. Run: make lab PYTHON={name}"
     return text + (
         "Install Python 3.12 from https://www.python.org/downloads/ and run: make lab PYTHON=python3.12\n"
         "(README.md describes the way with conda, which brings its own Python.)"
     )
-
-
-def newer_pythons(run):
-    """Return the commands python3.12, python3.13 and python3.11 that exist and really start."""
-    names = ["python3.12", "python3.13", "python3.11"]
-    return [name for name in names if shutil.which(name) and run([name, "-c", ""])[0] == 0]
 
 
 def space_needed(torch, platform):
@@ -201,12 +194,16 @@ def space_needed(torch, platform):
     return 9 if platform.startswith("linux") and torch == "default" else 2
 
 
-def disk_message(free, needed, folder):
-    """Say that there is too little disk space (both numbers in GB), and what to do."""
-    text = f"The environment needs about {needed} GB, but {folder} has only {free:.1f} GB free. Make room there"
-    if needed > 2:
-        text += ", or take PyTorch without CUDA, which needs about 2 GB: make lab TORCH=cpu"
-    return text + "."
+def require_space(venv, torch):
+    """Raise SetupError where too little disk space is free for a new .venv beside the old one."""
+    free, needed = shutil.disk_usage(str(venv.parent)).free / 1e9, space_needed(torch, sys.platform)
+    if free < needed:
+        text = (
+            f"The environment needs about {needed} GB, but {venv.parent} has only {free:.1f} GB free. Make room there"
+        )
+        text += ", delete the old environment first (make clean)" if venv.exists() else ""
+        text += ", or take PyTorch without CUDA, which needs about 2 GB: make lab TORCH=cpu" if needed > 2 else ""
+        raise SetupError(text + ".")
 
 
 REASONS = (  # the first pattern that occurs wins: without a network, pip also says "no matching distribution"
@@ -214,6 +211,14 @@ REASONS = (  # the first pattern that occurs wins: without a network, pip also s
         r"No space left on device|Errno 28|not enough space on the disk|Disk quota exceeded",
         "The disk is full. Make room (on Linux, PyTorch with CUDA needs about 9 GB in all), or take PyTorch without "
         "CUDA, which needs about 2 GB: make lab TORCH=cpu",
+    ),
+    (
+        r"WinError (5|32)\b",
+        "The old .venv is still in use. Close JupyterLab and every terminal that uses it, then run the command again.",
+    ),
+    (
+        r"Read-only file system|Permission denied",
+        "The course's folder cannot be written to. Copy it to a place of your own and run the same command there.",
     ),
     (
         r"ensurepip is not available|No module named '?(venv|ensurepip)",
@@ -225,9 +230,8 @@ REASONS = (  # the first pattern that occurs wins: without a network, pip also s
         "a company's or a university's proxy, ask for its certificate and name that file in the variable PIP_CERT.",
     ),
     (
-        r"NewConnectionError|ConnectTimeoutError|ReadTimeoutError|ProxyError|ConnectionResetError|ProtocolError"
-        r"|Name or service not known|name resolution|getaddrinfo failed|nodename nor servname|Network is unreachable"
-        r"|Connection (broken|refused|reset)|[Rr]ead timed out|NameResolutionError|Max retries exceeded",
+        r"(Connection(Reset)?|Timeout|Proxy|Protocol)Error|[Nn]ame ?[Rr]esolution|Name or service not known|getaddrinfo"
+        r"|nodename nor servname|is unreachable|[Cc]onnection (broken|refused|reset)|timed out|Max retries exceeded",
         "The package index could not be reached. Check the network connection (and the proxy settings, if you need "
         "a proxy), then run the same command again: it goes on from where it stopped.",
     ),
@@ -281,15 +285,16 @@ def run_program(command, on_line=None):
 
 def main(arguments=None):
     """Run from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python3 -m course_utils.setup_venv", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--torch", choices=["default", "cpu"], help="cpu: PyTorch without CUDA (default: what .venv has)"
-    )
+    parser = argparse.ArgumentParser(prog="python3 -m course_utils.workshop.set_up", description=__doc__.split("\n")[0])
+    parser.add_argument("--torch", choices=["default", "cpu"], help="cpu: without CUDA (default: what .venv has)")
     options = parser.parse_args(arguments)
     try:
         set_up(ROOT, options.torch, say=lambda text: print(text, flush=True))
     except SetupError as error:
         print(f"\n{error}", file=sys.stderr)
+        return 1
+    except OSError as error:  # with a file of ours, not of pip
+        print(f"\n{explain(str(error), '')}\n  {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nInterrupted. Run the same command again: it goes on from where it stopped.", file=sys.stderr)
