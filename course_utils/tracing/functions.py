@@ -1,49 +1,42 @@
 """What is known of torch's functions: the window that slides, the size formula, and the multiplications."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from course_utils.tracing.sizes import size_formula
+from course_utils.tracing.sizes import DEFAULTS, size_formula
 
 Shape = tuple[int, ...]
-
 # The names of positional arguments, which torch's compiled functions do not tell
-CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-TRANSPOSED = ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation")
-MAX_POOLING = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
-MEAN_POOLING = ("input", "kernel_size", "stride", "padding", "ceil_mode")
 ARGUMENTS = {
-    **{f"conv{n}d": CONVOLUTION for n in (1, 2, 3)},
-    **{f"conv_transpose{n}d": TRANSPOSED for n in (1, 2, 3)},
-    **{f"max_pool{n}d": MAX_POOLING for n in (1, 2, 3)},
-    **{f"max_pool{n}d_with_indices": MAX_POOLING for n in (1, 2, 3)},
-    **{f"avg_pool{n}d": MEAN_POOLING for n in (1, 2, 3)},
+    "conv": ("input", "weight", "bias", "stride", "padding", "dilation", "groups"),
+    "conv_transpose": ("input", "weight", "bias", "stride", "padding", "output_padding", "groups", "dilation"),
+    "max_pool": ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode"),
+    "avg_pool": ("input", "kernel_size", "stride", "padding", "ceil_mode"),
     "linear": ("input", "weight", "bias"),
     "batch_norm": ("input", "running_mean"),
     "pad": ("input", "pad"),
-    "matmul": ("input", "other"),
-    "bmm": ("input", "other"),
-    "mm": ("input", "other"),
 }
+WINDOWS = tuple(ARGUMENTS)[:4]
+PRODUCTS = ("linear", "matmul", "bmm", "mm")
 FLATTENING = ("flatten", "view", "reshape")
 
 
-@dataclass(frozen=True)
 class Function:
-    """One call of a torch function, seen while a model runs: its name, arguments by name, tensors in and out."""
+    """One call of a torch function, seen while a model runs; `kind` is its name without what only varies it."""
 
-    name: str
-    arguments: Mapping[str, object]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...] = ()
-
-
-def argument_names(name: str, args: tuple, kwargs: Mapping) -> dict[str, object]:
-    """Return the arguments of a torch function by name, as far as the names are known."""
-    return {**dict(zip(ARGUMENTS.get(name, ("input",)), args, strict=False)), **kwargs}
+    def __init__(self, name: str, args: tuple, kwargs: Mapping) -> None:
+        self.name = name
+        # conv2d is a conv over 2 axes, max_pool1d_with_indices a max_pool over 1, add_ and __add__ are an add
+        self.kind, axes = re.fullmatch(r"_*(.*?)(?:(\d)d(?:_with_indices)?)?_*", name).groups()
+        self.axes = int(axes or 0)
+        self.arguments = {**dict(zip(ARGUMENTS.get(self.kind, ("input",)), args, strict=False)), **kwargs}
+        self.inputs = tensors_in([args, kwargs])
+        self.before = shapes_of(self.inputs)  # from before the call: some functions change their own input
+        self.outputs: list[Tensor] = []
+        self.after: tuple[Shape, ...] = ()
 
 
 def tensors_in(value: object) -> list[Tensor]:
@@ -55,14 +48,9 @@ def tensors_in(value: object) -> list[Tensor]:
     return [tensor for part in value for tensor in tensors_in(part)] if isinstance(value, list | tuple) else []
 
 
-def shapes_of(tensors: list[Tensor] | tuple[Tensor, ...]) -> tuple[Shape, ...]:
+def shapes_of(tensors: Iterable[Tensor]) -> tuple[Shape, ...]:
     """Return the shapes of some tensors."""
     return tuple(tuple(tensor.shape) for tensor in tensors)
-
-
-def shape_text(shape: Shape) -> str:
-    """Write a shape as people do: (64, 1, 28, 28)."""
-    return f"({', '.join(map(str, shape))})" if len(shape) != 1 else f"({shape[0]},)"
 
 
 def product_text(shape: Shape) -> str:
@@ -70,49 +58,38 @@ def product_text(shape: Shape) -> str:
     return "·".join(map(str, shape))
 
 
-def window(function: Function) -> dict | None:
-    """Return the arguments for `conv_output_size` of a function that slides a window, or None."""
-    known, name = function.arguments, function.name
-    if not name.startswith(("conv", "max_pool", "avg_pool")) or name not in ARGUMENTS:
-        return None
-    axes = int(name.partition("d")[0][-1])
-    pooling = "pool" in name
-    kernel_size = known["kernel_size"] if pooling else tuple(known["weight"].shape[-axes:])
-    stride = known.get("stride") or (kernel_size if pooling else 1)  # a pooling's stride may be None or ()
-    return {
-        "size": tuple(known["input"].shape[-axes:]),
-        "kernel_size": per_axis(kernel_size, axes),
-        "stride": per_axis(stride, axes),
-        "padding": per_axis(known.get("padding", 0), axes),
-        "dilation": per_axis(known.get("dilation", 1), axes),
-        "ceil_mode": known.get("ceil_mode", False),
-        "transposed": "transpose" in name,
-        "output_padding": per_axis(known.get("output_padding", 0), axes),
-    }
+def window(function: Function) -> dict:
+    """Return the numbers of a window that slides, for `split_axes`, or nothing for another function."""
+    if function.kind not in WINDOWS:
+        return {}
+    known, axes = function.arguments, function.axes
+    kernel_size = known.get("kernel_size") or known["weight"].shape[-axes:]
+    stride = known.get("stride") or (kernel_size if "pool" in function.kind else 1)  # a pooling's may be None or ()
+    others = {name: known.get(name, DEFAULTS[name]) for name in ("padding", "dilation", "output_padding")}
+    return {"size": function.before[0][-axes:], "kernel_size": kernel_size, "stride": stride, **others}
 
 
-def per_axis(value: object, axes: int) -> object:
-    """Return a value for each axis; torch takes one number, or a list of one, for all of them."""
-    if isinstance(value, list | tuple):
-        return tuple(value) * axes if len(value) == 1 else tuple(value)
-    return value
+def window_formula(function: Function) -> str:
+    """Return the size formula of a window that slides, or nothing. Raises ValueError where it does not fit."""
+    sliding, transposed = window(function), "transpose" in function.kind
+    rounding = function.arguments.get("ceil_mode", False)
+    return size_formula(**sliding, ceil_mode=rounding, transposed=transposed) if sliding else ""
 
 
 def formula(function: Function) -> str:
     """Return how the output's size comes about, with the numbers put in, or "" where there is nothing to say."""
-    before, after = tuple(function.inputs[0].shape), tuple(function.outputs[0].shape)
-    if sliding := window(function):
-        return size_formula(**sliding)
-    if function.name == "linear":
+    before, after, kind = function.before[0], function.after[0], function.kind
+    if function.kind in WINDOWS:
+        return window_formula(function)
+    if kind == "linear":
         return f"{before[-1]} → {after[-1]}"
-    if function.name in FLATTENING and len(after) == 2 and before[0] == after[0]:
+    if kind in FLATTENING and len(after) == 2 and before[0] == after[0]:
         return f"{product_text(before[1:])} = {after[1]}"
-    if function.name == "cat":
+    if kind == "cat":
         axis = next((k for k, size in enumerate(after) if size != before[k]), 0)
-        return f"{' + '.join(str(tensor.shape[axis]) for tensor in function.inputs)} = {after[axis]}"
-    if "adaptive" in function.name:
-        axes = int(function.name.rpartition("pool")[2][0])
-        return f"any size → {product_text(after[-axes:])}"
+        return f"{' + '.join(str(shape[axis]) for shape in function.before)} = {after[axis]}"
+    if "adaptive" in kind:
+        return f"any size → {product_text(after[-function.axes :])}"
     return ""
 
 
@@ -121,14 +98,12 @@ def multiply_adds(function: Function) -> int:
 
     A convolution needs one for each output number and each weight of its filter; the others are products of matrices.
     """
-    known, name = function.arguments, function.name
-    if name.startswith("conv_transpose"):
-        return function.inputs[0].numel() * math.prod(known["weight"].shape[1:])
-    if name.startswith("conv") and name in ARGUMENTS:
-        return function.outputs[0].numel() * math.prod(known["weight"].shape[1:])
-    if name in ("linear", "matmul", "bmm", "mm", "__matmul__"):
-        return function.outputs[0].numel() * function.inputs[0].shape[-1]
-    if name == "scaled_dot_product_attention":
-        query, key, value = function.inputs[:3]
-        return query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+    if function.kind in ("conv", "conv_transpose"):
+        maps = function.after if function.kind == "conv" else function.before
+        return math.prod(maps[0]) * math.prod(function.arguments["weight"].shape[1:])
+    if function.kind in PRODUCTS:
+        return math.prod(function.after[0]) * function.before[0][-1]
+    if function.kind == "scaled_dot_product_attention":
+        query, key, value = function.before[:3]
+        return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
     return 0

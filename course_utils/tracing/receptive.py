@@ -1,14 +1,14 @@
 """Which input pixels a unit can see: the receptive field, followed through a model layer by layer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from course_utils.tracing.functions import Function, Shape, per_axis, window
-from course_utils.tracing.recorder import OpenModule, Recorder, check_model, recording
-from course_utils.tracing.shapes import trace_shapes
-from course_utils.tracing.sizes import padding_by_word
+from course_utils.tracing.functions import WINDOWS, Function, window
+from course_utils.tracing.sizes import both_paddings, split_axes
+from course_utils.tracing.tracer import OpenModule, Tracer
 
 MIXES_ALL_POSITIONS = ("linear", "matmul", "bmm", "scaled_dot_product_attention")
 REDUCES = ("mean", "sum", "max", "min", "amax", "amin", "std", "var", "norm", "logsumexp")  # over positions or channels
@@ -33,14 +33,13 @@ class ReceptiveField:
         for name, numbers in (("unit", unit), ("image", image)):
             if len(numbers) != len(self.units):
                 raise ValueError(f"expected one number an axis as {name}, {len(self.units)} in all, got {numbers}")
-        for position, count in zip(unit, self.units, strict=True):
-            if not 0 <= position < count:
-                raise ValueError(f"expected a unit from 0 to {count - 1}, got {position}")
-        firsts = [o + p * s for o, p, s in zip(self.offset, unit, self.stride, strict=True)]
-        return tuple(
-            slice(max(0, first), max(0, min(first + size, length)))
-            for first, size, length in zip(firsts, self.size, image, strict=True)
-        )
+        slices = []
+        for k, position in enumerate(unit):
+            if not 0 <= position < self.units[k]:
+                raise ValueError(f"expected a unit from 0 to {self.units[k] - 1}, got {position}")
+            first = self.offset[k] + position * self.stride[k]
+            slices.append(slice(max(0, first), max(0, min(first + self.size[k], image[k]))))
+        return tuple(slices)
 
     def __str__(self) -> str:
         lines = [f"{name}: {field.line()}" for name, field in self.layers]
@@ -49,7 +48,7 @@ class ReceptiveField:
     def line(self) -> str:
         """Return size, stride and offset in words."""
         return (
-            f"{times(self.size)} pixels, jump {times(self.stride)}; "
+            f"{'×'.join(map(str, self.size))} pixels, jump {'×'.join(map(str, self.stride))}; "
             f"the first unit begins at pixel {', '.join(map(str, dict.fromkeys(self.offset)))}"
             f"{' (in the padding)' if min(self.offset, default=0) < 0 else ''}"
         )
@@ -57,131 +56,104 @@ class ReceptiveField:
     __repr__ = __str__
 
 
-def times(numbers: Sequence[int]) -> str:
-    """Write sizes along the axes: 5×5."""
-    return "×".join(map(str, numbers))
+class Field(NamedTuple):
+    """What a unit sees along one axis: unit k of `units` sees `size` pixels from pixel start + k·jump on."""
+
+    size: int = 1
+    jump: int = 1
+    start: int = 0
+    units: int = 1
+
+    def slide(self, kernel_size: int, stride: int = 1, padding: int | str = 0, dilation: int = 1) -> "Field":
+        """Return the field after a window (Araujo et al. 2019, doi:10.23915/distill.00021, equations 1 to 3)."""
+        wide = dilation * (kernel_size - 1)
+        before, _ = both_paddings(padding, wide + 1, stride)
+        return Field(self.size + wide * self.jump, self.jump * stride, self.start - before * self.jump, self.units)
+
+
+def receptive_fields(layers: Iterable[Mapping[str, int]]) -> list[tuple[int, int, int]]:
+    """Return (size, jump, start) along one axis after each layer: unit k sees `size` pixels from start + k·jump on.
+
+    A layer is {"kernel_size": 3}, with "stride", "padding" and "dilation" where they are not 1, 0 and 1.
+
+    >>> receptive_fields([{"kernel_size": 5, "padding": 2}, {"kernel_size": 2, "stride": 2}])
+    [(5, 1, -2), (6, 2, -2)]
+    """
+    field, fields = Field(), []
+    for layer in layers:
+        field = field.slide(**layer)
+        fields.append(field[:3])
+    return fields
 
 
 def receptive_field(model: nn.Module, x: Tensor) -> ReceptiveField:
     """Return which pixels of `x` (B, C, H, W) a unit of the model's output can see.
 
-    Follows size r, stride (jump) j and offset o through each layer with kernel K, stride S, padding P, dilation D:
-    r + D·(K − 1)·j, j·S, o − P·j (Araujo et al. 2019, doi:10.23915/distill.00021, equations 1 to 3). Where branches
-    meet, the field covers all of them. A dense layer sees what all units before it see.
+    Where branches meet, the field covers all of them. A dense layer sees what all units before it see.
     Raises TypeError and ValueError as `trace_shapes` does, and ValueError for layers it cannot follow (up-sampling).
     """
-    check_model(model, (x,))
+    follower = Follower()
+    output = follower.watch(model, x)
     if x.dim() < 3:
         raise ValueError(f"expected an input with pixels, (B, C, H, W) or (B, C, L), got shape {tuple(x.shape)}")
-    follower = Follower(x)
-    try:
-        with recording(model, follower):
-            output = model(x)
-    except (RuntimeError, ValueError, IndexError, TypeError):
-        trace_shapes(model, x)  # says in plain words what is wrong, if the model cannot run
-        raise
-    field = follower.fields.get(id(output))
-    if field is None:
+    fields = {id(x): [Field(units=size) for size in x.shape[2:]]}  # of every tensor that comes from the input
+    layers = []
+    for name, function in follower.functions:
+        before = [fields[id(tensor)] for tensor in function.inputs if id(tensor) in fields]
+        if not before:
+            continue
+        after = step(function, [joined(axis) for axis in zip(*before, strict=True)])
+        fields.update({id(tensor): after for tensor in function.outputs})
+        if any(a[:2] != b[:2] for a, b in zip(after, before[0], strict=True)):
+            layers.append((name, ReceptiveField(*zip(*after, strict=True))))
+    if id(output) not in fields:
         raise ValueError("the model's output does not come from the input by layers that can be followed")
-    return ReceptiveField(field.size, field.stride, field.offset, field.units, tuple(follower.layers))
+    return ReceptiveField(*zip(*fields[id(output)], strict=True), tuple(layers))
 
 
-class Follower(Recorder):
-    """Keep the receptive field of every tensor that comes from the input."""
+class Follower(Tracer):
+    """Keep every function that runs, and so its tensors: Python might give a new one the id of one that is gone."""
 
-    def __init__(self, x: Tensor) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        axes = x.dim() - 2
-        one, zero = (1,) * axes, (0,) * axes
-        self.axes = axes
-        self.fields = {id(x): ReceptiveField(one, one, zero, tuple(x.shape[2:]))}
-        self.alive = [x]  # else Python might give a new tensor an old one's id
-        self.layers: list[tuple[str, ReceptiveField]] = []
+        self.functions: list[tuple[str, Function]] = []
 
     def function_ends(self, function: Function, inside: OpenModule) -> None:
-        before = [self.fields[id(tensor)] for tensor in function.inputs if id(tensor) in self.fields]
-        if not before:
-            return
-        after = self.step(function, joined(before))
-        for tensor in function.outputs:
-            self.fields[id(tensor)] = after
-            self.alive.append(tensor)
-        if after.size != before[0].size or after.stride != before[0].stride:
-            self.layers.append((inside.name if inside.is_layer else f"{function.name}()", after))
-
-    def step(self, function: Function, field: ReceptiveField) -> ReceptiveField:
-        """Return the field after a function."""
-        shape = tuple(function.outputs[0].shape)
-        units = shape[-self.axes :]
-        sliding = window(function)
-        if function.name == "pad":
-            return padded(field, function, units, self.axes)
-        if sliding and not sliding["transposed"]:
-            return slid(field, sliding, units)
-        same = len(shape) == self.axes + 2 and units == field.units
-        if (
-            function.name in MIXES_ALL_POSITIONS
-            or "adaptive" in function.name
-            or (function.name in REDUCES and not same)
-        ):
-            after = units if "adaptive" in function.name else (1,) * self.axes
-            return slid(field, adaptive(field.units, after), after)
-        if not sliding and (len(shape) < self.axes + 2 or same):  # flattened, or each unit for itself
-            return field
-        raise ValueError(f"receptive_field cannot follow {function.name}() from {field.units} to {units} units")
+        super().function_ends(function, inside)
+        self.functions.append((inside.name if inside.is_layer else f"{function.name}()", function))
 
 
-def slid(field: ReceptiveField, sliding: dict, units: Shape) -> ReceptiveField:
-    """Return the field after a window has been slid over the units."""
-    axes = len(field.size)
-    kernels, strides, dilations, paddings = (
-        as_tuple(sliding[name], axes) for name in ("kernel_size", "stride", "dilation", "padding")
-    )
-    wides = [d * (k - 1) + 1 for k, d in zip(kernels, dilations, strict=True)]
-    before = [
-        p if isinstance(p, int) else padding_by_word(p, wide, 1)[0] for p, wide in zip(paddings, wides, strict=True)
-    ]
-    return ReceptiveField(
-        tuple(r + (wide - 1) * j for r, wide, j in zip(field.size, wides, field.stride, strict=True)),
-        tuple(j * s for j, s in zip(field.stride, strides, strict=True)),
-        tuple(o - p * j for o, p, j in zip(field.offset, before, field.stride, strict=True)),
-        units,
-    )
+def step(function: Function, fields: list[Field]) -> list[Field]:
+    """Return the field along each axis after a function."""
+    kind, shape, before = function.kind, function.after[0], tuple(field.units for field in fields)
+    units, adaptive = shape[-len(fields) :], "adaptive" in function.kind
+    same = units == before and len(shape) == len(fields) + 2
+    if kind == "pad":  # its amounts come last axis first: (left, right, top, bottom)
+        left = [*function.arguments["pad"][::2], 0, 0, 0][: len(fields)]
+        windows = [(1, 1, amount) for amount in reversed(left)]
+    elif kind in WINDOWS and kind != "conv_transpose":
+        axes = split_axes(**window(function))
+        windows = [(axis["kernel_size"], axis["stride"], axis["padding"], axis["dilation"]) for axis in axes]
+    elif adaptive or kind in MIXES_ALL_POSITIONS or (kind in REDUCES and not same):
+        units = units if adaptive else (1,) * len(fields)
+        for m, n in zip(before, units, strict=True):
+            if m % n:
+                raise ValueError(
+                    f"receptive_field cannot follow an adaptive pooling from {m} to {n}: its windows differ"
+                )
+        windows = [(m // n, m // n) for m, n in zip(before, units, strict=True)]
+    elif kind != "conv_transpose" and (same or len(shape) < len(fields) + 2):  # each unit for itself, or flattened
+        return fields
+    else:
+        raise ValueError(f"receptive_field cannot follow {function.name}() from {before} to {units} units")
+    return [field.slide(*w)._replace(units=n) for field, w, n in zip(fields, windows, units, strict=True)]
 
 
-def adaptive(before: Shape, after: Shape) -> dict:
-    """Return the window with which an adaptive pooling goes from so many units to so many."""
-    for m, n in zip(before, after, strict=True):
-        if m % n:
-            raise ValueError(f"receptive_field cannot follow an adaptive pooling from {m} to {n}: its windows differ")
-    kernel = tuple(m // n for m, n in zip(before, after, strict=True))
-    return {"kernel_size": kernel, "stride": kernel, "dilation": 1, "padding": 0}
-
-
-def padded(field: ReceptiveField, function: Function, units: Shape, axes: int) -> ReceptiveField:
-    """Return the field after F.pad, whose amounts come last axis first: (left, right, top, bottom)."""
-    amounts = tuple(function.arguments["pad"])
-    before = [amounts[2 * k] if 2 * k < len(amounts) else 0 for k in reversed(range(axes))]
-    offset = tuple(o - p * j for o, p, j in zip(field.offset, before, field.stride, strict=True))
-    return ReceptiveField(field.size, field.stride, offset, units)
-
-
-def joined(fields: Sequence[ReceptiveField]) -> ReceptiveField:
-    """Return the field that covers those of several branches."""
-    if len(fields) == 1:
-        return fields[0]
+def joined(fields: Sequence[Field]) -> Field:
+    """Return the field that covers those of several branches along one axis."""
     widest = max(fields, key=lambda field: field.units)  # a map times one number a channel: the map's grid counts
-    firsts = []
-    for field in fields:  # what was one number for the whole map does not move on with the units: cover it from each
-        axes = zip(field.offset, field.units, widest.units, widest.stride, strict=True)
-        firsts.append(tuple(o - (n - 1) * s if m == 1 else o for o, m, n, s in axes))
-    first = tuple(map(min, zip(*firsts, strict=True)))
-    ends = [tuple(o + r for o, r in zip(field.offset, field.size, strict=True)) for field in fields]
-    size = tuple(max(end) - start for start, end in zip(first, zip(*ends, strict=True), strict=True))
-    return ReceptiveField(size, widest.stride, first, widest.units)
-
-
-def as_tuple(value: object, axes: int) -> tuple:
-    """Return one value an axis."""
-    value = per_axis(value, axes)
-    return value if isinstance(value, tuple) else (value,) * axes
+    # what was one number for the whole map does not move on with the units: cover it from each
+    last = (widest.units - 1) * widest.jump
+    start = min(field.start - last * (field.units == 1) for field in fields)
+    end = max(field.start + field.size for field in fields)
+    return Field(end - start, widest.jump, start, widest.units)
