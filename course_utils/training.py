@@ -221,7 +221,8 @@ def check_batch(model: nn.Module, batch: Batch) -> None:
     if here.type != there.type:
         advice = f"make_loader(…, device={str(there)!r}) or model.to({str(here)!r})"
         raise ValueError(f"the model is on {there}, but the batch is on {here}: move one of them, with {advice}")
-    if len(batch[0]) == 1 and any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
+    alone = model.training and len(batch[0]) == 1
+    if alone and any(isinstance(module, _BatchNorm) and module.training for module in model.modules()):
         raise ValueError(
             "a batch of 1 sample came, but BatchNorm takes means over a batch: use batches of 8 or more, or GroupNorm. "
             "If only the last is so small, make_loader(…, shuffle=True) joins it, and DataLoader has drop_last=True"

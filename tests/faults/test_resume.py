@@ -4,15 +4,26 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from course_utils.callbacks import Checkpoint, EarlyStopping, Record, Schedule, before
+from course_utils.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    Record,
+    Schedule,
+    before,
+    load_checkpoint,
+    read_checkpoint,
+    save_checkpoint,
+)
 from course_utils.data import make_loader
-from course_utils.training import Callback, fit
+from course_utils.training import Callback, State, fit
 
 EPOCHS = 4
 INPUTS = torch.randn(70, 6, generator=torch.Generator().manual_seed(0))
@@ -139,6 +150,61 @@ def test_an_early_stop_is_remembered(tmp_path):
     assert same(whole[0].state_dict(), again[0].state_dict())
 
 
+def test_the_best_model_survives_a_resume(tmp_path):
+    """After the resume all epochs are worse than the best one before it."""
+    best, last = tmp_path / "best.pt", tmp_path / "last.pt"
+
+    def run(stop):
+        model = nn.Linear(6, 3)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        loader = make_loader((INPUTS, LABELS), 16)
+        callbacks = [Worse(), Stop(stop), Checkpoint(best, monitor="val_loss"), Checkpoint(last, resume=True)]
+        fit(model, loader, loader, optimizer=optimizer, epochs=EPOCHS, callbacks=callbacks, progress=False)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(2)
+    first = best.read_bytes()
+    run(-1)
+    assert best.read_bytes() == first
+    assert len(load_checkpoint(last, nn.Linear(6, 3))) == EPOCHS
+
+
+class Worse(Callback):
+    """Let the validation loss rise by epochs."""
+
+    def on_epoch_end(self, state):
+        state.history[-1]["val_loss"] = float(state.epoch)
+
+
+def test_a_resume_says_what_is_done(tmp_path, capsys):
+    train(tmp_path / "a.pt")
+    assert capsys.readouterr().out == ""
+    train(tmp_path / "a.pt")
+    assert capsys.readouterr().out == f"going on from {tmp_path / 'a.pt'}: 4 of 4 epochs done\n"
+
+
+def test_numpy_s_random_numbers_go_on(tmp_path):
+    class Noise(Callback):
+        def __init__(self):
+            self.seen = []
+
+        def on_epoch_end(self, state):
+            self.seen.append(float(np.random.rand()))  # noqa: NPY002
+
+    def run(path, stop):
+        np.random.seed(0)  # noqa: NPY002
+        model, noise = nn.Linear(6, 3), Noise()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        callbacks = [noise, Stop(stop), Checkpoint(path, resume=True)]
+        loader = make_loader((INPUTS, LABELS), 16)
+        with suppress(KeyboardInterrupt):
+            fit(model, loader, optimizer=optimizer, epochs=EPOCHS, callbacks=callbacks, progress=False)
+        return noise.seen
+
+    whole = run(tmp_path / "a.pt", -1)
+    assert run(tmp_path / "b.pt", 2) + run(tmp_path / "b.pt", -1) == whole
+
+
 # ---- damaged files
 
 
@@ -147,8 +213,23 @@ def damage(path, how):
     if how == "cut":
         content = content[: len(content) // 2]
     else:
-        content[len(content) // 2] ^= 1
+        content[content.index(b"data.pkl") + 200] ^= 1  # inside the first part of the archive
     path.write_bytes(content)
+
+
+def test_one_wrong_bit_is_noticed_or_changes_nothing(tmp_path):
+    """Between the parts of the archive there are bytes that nobody reads."""
+    path = tmp_path / "a.pt"
+    train(path)
+    whole, content = path.read_bytes(), read_checkpoint(path)
+    noticed = 0
+    for k in range(0, len(whole), len(whole) // 97):
+        path.write_bytes(whole[:k] + bytes([whole[k] ^ 1]) + whole[k + 1 :])
+        try:
+            assert same(read_checkpoint(path), content)
+        except ValueError:
+            noticed += 1
+    assert noticed > 30
 
 
 @pytest.mark.parametrize("how", ["cut", "one bit"])
@@ -161,21 +242,28 @@ def test_a_damaged_file_is_named_and_the_one_before_is_used(how, tmp_path):
     assert_same_end(whole, resumed)
 
 
+def test_a_damaged_file_never_replaces_the_one_before(tmp_path, monkeypatch):
+    """The newest file is damaged, and the training that went on from the one before is killed in its first save."""
+    path = tmp_path / "a.pt"
+    whole = train(path)
+    damage(path, "cut")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt), pytest.warns(UserWarning):
+        patch.setattr(os, "fsync", lambda file: Stop(0).on_backward(State(None, None, [], 1, 1, [], [])))
+        train(path)
+    with pytest.warns(UserWarning, match="Going on from"):
+        assert_same_end(whole, train(path))
+
+
 def test_when_both_are_damaged_nothing_is_trained(tmp_path):
     path = tmp_path / "a.pt"
     train(path)
     damage(path, "cut")
     damage(before(path), "one bit")
-    with pytest.raises(ValueError, match=r"a\.pt is no readable.*a\.pt\.before is no readable"):
+    with (
+        pytest.warns(UserWarning, match=r"a\.pt is no readable"),
+        pytest.raises(ValueError, match=r"a\.pt\.before is no"),
+    ):
         train(path)
-
-
-def test_the_file_before_is_used_when_the_last_one_is_missing(tmp_path):
-    """A kill between the two renames leaves only the older file."""
-    path = tmp_path / "a.pt"
-    whole = train(path)
-    path.unlink()
-    assert_same_end(whole, train(path))
 
 
 # ---- other programs
@@ -184,11 +272,13 @@ def test_the_file_before_is_used_when_the_last_one_is_missing(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"lr": 0.01, "schedule": "Step"}, "lr of parameter group 0: 0.05 there, 0.01 now"),
+        ({"lr": 0.01, "schedule": "Step"}, "lr: 0.05 there, 0.01 now"),
         ({"optimizer": "AdamW", "schedule": "Step"}, "optimizer: 'SGD' there, 'AdamW' now"),
         ({"epochs": 7, "schedule": "Step"}, "epochs: 4 there, 7 now"),
         ({"stop": True, "schedule": "Step"}, "callbacks: "),
         ({"width": 9, "schedule": "Step"}, "another model"),
+        ({"seed": 1, "schedule": "Step"}, "seed: 0 there, 1 now"),
+        ({"schedule": "Cosine"}, "'StepLR', "),
     ],
 )
 def test_a_resume_with_other_settings_is_refused(changes, named, tmp_path):
@@ -198,12 +288,12 @@ def test_a_resume_with_other_settings_is_refused(changes, named, tmp_path):
     assert named in str(error.value)
 
 
-def test_a_checkpoint_without_resume_cannot_be_resumed(tmp_path):
+def test_a_file_without_settings_cannot_be_resumed(tmp_path):
     model = nn.Linear(6, 3)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     loader = make_loader((INPUTS, LABELS), 16)
-    fit(model, loader, optimizer=optimizer, epochs=1, callbacks=[Checkpoint(tmp_path / "a.pt")], progress=False)
-    with pytest.raises(ValueError, match="saved without resume=True"):
+    save_checkpoint(tmp_path / "a.pt", model, optimizer, [])
+    with pytest.raises(ValueError, match="other settings"):
         fit(
             model, loader, optimizer=optimizer, epochs=2, progress=False,
             callbacks=[Checkpoint(tmp_path / "a.pt", resume=True)],

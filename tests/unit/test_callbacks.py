@@ -2,17 +2,27 @@
 
 import copy
 import math
+import os
 import pickle
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
 from course_utils import callbacks
-from course_utils.callbacks import Checkpoint, EarlyStopping, Record, Schedule, load_checkpoint, save_checkpoint
+from course_utils.callbacks import (
+    Checkpoint,
+    EarlyStopping,
+    Record,
+    Schedule,
+    before,
+    load_checkpoint,
+    save_checkpoint,
+)
 from course_utils.data import make_loader, make_three_feature_rows
 from course_utils.training import Callback, fit
 
@@ -46,9 +56,9 @@ def run_script(values, callbacks, *, name="loss", epochs=None, model=None, batch
     return model, history
 
 
-def make_net(seed=0, width=8):
+def make_net(seed=0, width=8, classes=3):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 3))
+    return nn.Sequential(nn.Linear(3, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, classes))
 
 
 def same(one, other):
@@ -111,8 +121,6 @@ def test_schedules_step_by_batch_or_epoch_and_nothing_else():
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
     with pytest.raises(ValueError, match=r"expected every=\"batch\" or every=\"epoch\", got 'step'"):
         Schedule(lr_scheduler.StepLR(optimizer, 1), every="step")
-    with pytest.raises(ValueError, match="ReduceLROnPlateau watches the history"):
-        Schedule(lr_scheduler.ReduceLROnPlateau(optimizer), every="batch")
 
 
 def test_record_writes_rate_and_gradient_norm_into_the_history():
@@ -181,11 +189,23 @@ def test_a_schedule_that_is_too_short_is_refused_before_the_first_step():
     before = copy.deepcopy(model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     schedule = Schedule(lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, epochs=2, steps_per_epoch=4))
-    with pytest.raises(ValueError, match=r"has 8 steps, but 3 epochs of 4 batches need 12: pass epochs=3, steps_per_"):
+    with pytest.raises(
+        ValueError, match=r"8 steps, but 3 epochs of 4 batches need 12, one each batch: .* total_steps=12"
+    ):
         fit(
             model, make_loader((ROWS, LABELS), 16), optimizer=optimizer, epochs=3, callbacks=[schedule], progress=False
         )  # fmt: skip
     assert same(model.state_dict(), before)
+
+
+def test_steps_are_counted_by_epochs_where_the_schedule_steps_by_epochs():
+    model = make_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = Schedule(lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=3), every="epoch")
+    options = {"optimizer": optimizer, "callbacks": [schedule], "progress": False}
+    fit(model, make_loader((ROWS, LABELS), 16), epochs=2, **options)
+    with pytest.raises(ValueError, match=r"has 1 steps, but 2 epochs of 4 batches need 2, one each epoch"):
+        fit(model, make_loader((ROWS, LABELS), 16), epochs=2, **options)
 
 
 def test_a_used_up_schedule_is_refused_before_the_first_step():
@@ -355,33 +375,73 @@ def test_an_interrupted_write_leaves_the_file_before_it(error, saved, monkeypatc
     path, model, optimizer = saved
     before = path.read_bytes()
 
-    def half(content, file):
-        Path(file).write_bytes(before[: len(before) // 2])
+    def half(file):
+        (part,) = [file for file in path.parent.iterdir() if file != path]
+        part.write_bytes(before[: len(before) // 2])
         raise error
 
-    monkeypatch.setattr(torch, "save", half)
+    monkeypatch.setattr(os, "fsync", half)
     with pytest.raises(type(error)):
         save_checkpoint(path, model, optimizer, [])
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_while_a_checkpoint_is_written_the_file_before_it_stays(saved, monkeypatch):
-    path, model, optimizer = saved
-    before, real_save = path.read_bytes(), torch.save
+def test_the_path_is_there_whenever_a_file_is_written(tmp_path, monkeypatch):
+    path, there, fsync = tmp_path / "a.pt", [], os.fsync
 
-    def save_and_look(content, file):
-        real_save(content, file)
-        assert path.read_bytes() == before
+    def look(file):
+        fsync(file)
+        there.append(path.exists() and load_checkpoint(path, Counter())[-1]["epoch"])
 
-    monkeypatch.setattr(torch, "save", save_and_look)
-    save_checkpoint(path, model, optimizer, [])
-    assert path.read_bytes() != before
+    monkeypatch.setattr(os, "fsync", look)
+    run_script([1.0, 2.0, 3.0], [Checkpoint(path, resume=True)])
+    assert there == [False, 1, 1, 2, 2]  # from the second epoch on the file before is written first
+    assert load_checkpoint(before(path), Counter())[-1]["epoch"] == 2
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint at .*best\.pt: train with Checkpoint\("):
+    with pytest.raises(FileNotFoundError, match=r"best\.pt"):
         load_checkpoint(tmp_path / "best.pt", make_net())
+
+
+@pytest.mark.parametrize("odd", [np.float64(0.5), Path("a.png")], ids=["numpy", "path"])
+def test_what_could_not_be_read_again_is_refused_before_it_replaces_anything(odd, saved):
+    path, model, optimizer = saved
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"best\.pt could not be read again.*plain numbers, texts, lists and tensors"):
+        save_checkpoint(path, model, optimizer, [{"epoch": 1, "f1": odd}])
+    assert path.read_bytes() == before
+
+
+def test_weights_that_are_not_finite_replace_nothing(saved):
+    path, model, optimizer = saved
+    before = path.read_bytes()
+    with torch.no_grad():
+        model[0].weight[0, 0] = NAN
+    with pytest.raises(ValueError, match=r"no longer finite, so .*best\.pt was not written"):
+        save_checkpoint(path, model, optimizer, [])
+    assert path.read_bytes() == before
+
+
+class Wrapper(nn.Module):
+    """A model with a part that is called `module`, as DistributedDataParallel calls what it wraps."""
+
+    def __init__(self):
+        super().__init__()
+        self.module, self.head = nn.Linear(3, 8), nn.Linear(8, 3)
+
+
+def test_only_parallel_wrappers_are_taken_off(tmp_path):
+    model, again = Wrapper(), Wrapper()
+    path, optimizer = tmp_path / "a.pt", torch.optim.SGD(model.parameters(), lr=0.1)
+    save_checkpoint(path, model, optimizer, [])
+    load_checkpoint(path, again)
+    assert same(model.state_dict(), again.state_dict())
+    save_checkpoint(path, nn.DataParallel(model), optimizer, [])
+    load_checkpoint(path, again)
+    load_checkpoint(path, nn.DataParallel(again))
+    assert same(model.state_dict(), again.state_dict())
 
 
 class Bomb:
@@ -448,15 +508,20 @@ def test_a_checkpoint_cannot_run_code(tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("other", [make_net(width=9), nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 8))])
+@pytest.mark.parametrize(
+    "other", [make_net(width=9), nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 8)), make_net(classes=5)]
+)
 def test_the_checkpoint_of_another_model_is_named(other, saved):
+    kept = copy.deepcopy(other.state_dict())
     with pytest.raises(ValueError, match=r"best\.pt belongs to another model"):
         load_checkpoint(saved[0], other)
+    assert same(other.state_dict(), kept)
 
 
 def test_the_checkpoint_of_another_optimizer_is_named(saved):
-    model = make_net()
+    model = make_net(seed=1)
+    kept = copy.deepcopy(model.state_dict())
     two_groups = [{"params": model[0].parameters()}, {"params": model[3].parameters()}]
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=r"best\.pt belongs to another model or optimizer: .*parameter group"):
         load_checkpoint(saved[0], model, torch.optim.SGD(two_groups, lr=0.1))
-    assert str(saved[0]) in str(error.value)
+    assert same(model.state_dict(), kept)
