@@ -229,14 +229,15 @@ def save_checkpoint(
     Raises ValueError for weights that are not finite, and for what could not be read back.
     """
     weights, file = unwrapped(model).state_dict(), io.BytesIO()
-    if not all(value.isfinite().all() for value in weights.values()):
+    if not all(value.isfinite().all() for value in weights.values() if isinstance(value, Tensor)):
         raise ValueError(f"the weights are no longer finite, so {path} was not written: try a lower learning rate")
     torch.save({"model": weights, "optimizer": optimizer.state_dict(), "history": list(history), **more}, file)
     try:
         torch.load(io.BytesIO(file.getvalue()), weights_only=True)
     except pickle.UnpicklingError as error:
-        advice = "history and callbacks may hold plain numbers, texts, lists and tensors, as float(x) gives"
-        raise ValueError(f"{path} could not be read again, so it was not written: {advice}") from error
+        kind = str(error).partition("GLOBAL ")[2].split(" ")[0]  # the rest of torch's text advises to run any code
+        advice = "history and callbacks may hold plain numbers, texts, lists and tensors: try float(…) or str(…)"
+        raise ValueError(f"{path} could not be read again, so it was not written ({kind}): {advice}") from None
     write_whole(Path(path), file.getvalue())
     return file.getvalue()
 

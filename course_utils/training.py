@@ -89,7 +89,7 @@ def fit(
 ) -> list[dict[str, float]]:
     """Train `model` and return the history: a row an epoch with means and seconds.
 
-    Pass a list of your own as `history` to keep its rows when you interrupt the training.
+    Pass a list of your own as `history` to keep its rows if you interrupt the training.
     """
     check_fit(model, optimizer, epochs)
     history = [] if history is None else history
@@ -105,7 +105,7 @@ def fit(
                 check_batch(model, batch)
                 metrics = step(model, batch)
                 loss = metrics["loss"]
-                if loss.device.type == "cpu":  # a GPU would have to wait: it is asked once an epoch
+                if loss.device.type == "cpu":  # on a GPU, asking would stall it
                     check_losses([loss], epoch, first=number)
                 optimizer.zero_grad()
                 loss.backward()
