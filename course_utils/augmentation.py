@@ -1,11 +1,10 @@
 """Changes of whole batches of images, each image with a draw of its own: a few tensor operations each.
 
 All take images (B, C, H, W), return new ones of the same shape and dtype, and draw from `generator`, or from torch's
-global random state. All raise ValueError or TypeError for images, probabilities or sizes that do not fit.
+global random state. A probability, padding, size or scale that does not fit raises ValueError.
 """
 
 import math
-from numbers import Real
 
 import torch
 from torch import Tensor
@@ -16,9 +15,8 @@ def random_flip(
     images: Tensor, p: float = 0.5, *, vertical: bool = False, generator: torch.Generator | None = None
 ) -> Tensor:
     """Mirror each image left to right (or, `vertical`, upside down) with probability p."""
-    check_images(images)
-    chosen = draw(images, generator) < probability(p)  # (B,)
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(2 if vertical else 3), images)
+    chosen = choose(images, p, generator)  # (B, 1, 1, 1)
+    return torch.where(chosen, images.flip(2 if vertical else 3), images)
 
 
 def random_crop(images: Tensor, padding: int, *, fill: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
@@ -26,17 +24,12 @@ def random_crop(images: Tensor, padding: int, *, fill: float = 0.0, generator: t
 
     Each image is shifted by −padding to +padding pixels in both directions, all shifts equally likely.
     """
-    check_images(images)
+    down, across = draw(images, generator), draw(images, generator)  # (B,) each
     height, width = images.shape[2:]
-    if isinstance(padding, bool) or not isinstance(padding, int) or not 0 <= padding < min(height, width):
-        raise ValueError(
-            f"expected a padding from 0 to {min(height, width) - 1} whole pixels for images of {height}×{width}, "
-            f"got {padding!r}"
-        )
-    check_fill(images, fill)
-    padded = F.pad(images, (padding,) * 4, value=fill)  # (B, C, H + 2P, W + 2P)
+    require(0 <= padding < min(height, width), f"a padding from 0 to {min(height, width) - 1} pixels", padding)
+    padded = F.pad(images, (padding,) * 4, value=fits(images, fill))  # (B, C, H + 2P, W + 2P)
     windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2P + 1, 2P + 1, H, W): a view, not a copy
-    top, left = (draw(images, generator).mul(2 * padding + 1).long() for _ in range(2))  # (B,) each
+    top, left = (down * (2 * padding + 1)).long(), (across * (2 * padding + 1)).long()  # (B,) each
     return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
@@ -52,12 +45,9 @@ def random_affine(
 
     Float images only. Between pixels values are interpolated; what comes in at the edge is 0.
     """
-    check_images(images)
     if not images.is_floating_point():
         raise TypeError(f"expected float images, since values are interpolated, got {images.dtype}: use images / 255")
-    degrees, shift, scale = not_negative("degrees", degrees), not_negative("shift", shift), not_negative("scale", scale)
-    if scale >= 1:
-        raise ValueError(f"expected a scale below 1 (0.1 means from 0.9 to 1.1 times), got {scale:g}")
+    require(0 <= scale < 1, "a scale below 1 (0.1 means from 0.9 to 1.1 times)", scale)
     turn, across, down, grow = (2 * draw(images, generator) - 1 for _ in range(4))  # (B,) each, from −1 to 1
     return affine(images, degrees * turn, shift * across, shift * down, 1 + scale * grow)
 
@@ -86,73 +76,46 @@ def random_cutout(
 
     At the edge a part of the square falls outside, as in DeVries & Taylor 2017 (arXiv:1708.04552).
     """
-    check_images(images)
-    height, width = images.shape[2:]
-    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size <= max(height, width):
-        raise ValueError(f"expected a size from 0 to {max(height, width)} whole pixels, got {size!r}")
-    check_fill(images, fill)
-    chosen = draw(images, generator) < probability(p)
-    inside = []
-    for length in (height, width):
-        middle = draw(images, generator).mul(length).long()  # (B,)
-        first = (middle - size // 2)[:, None]
-        place = torch.arange(length, device=images.device)
-        inside.append((place >= first) & (place < first + size))  # (B, length)
-    hole = inside[0][:, :, None] & inside[1][:, None, :] & chosen[:, None, None]  # (B, H, W)
-    return images.masked_fill(hole[:, None], fill)
+    chosen = choose(images, p, generator)  # (B, 1, 1, 1)
+    require(0 <= size <= max(images.shape[2:]), f"a size from 0 to {max(images.shape[2:])} pixels", size)
+
+    def inside(length: int) -> Tensor:
+        first = draw(images, generator).mul(length).long() - size // 2  # (B,): where the square begins
+        place = torch.arange(length, device=images.device) - first[:, None]  # (B, length)
+        return (place >= 0) & (place < size)
+
+    rows, columns = (inside(length) for length in images.shape[2:])  # (B, H), (B, W)
+    return images.masked_fill(chosen & rows[:, None, :, None] & columns[:, None, None, :], fits(images, fill))
 
 
 def random_grayscale(images: Tensor, p: float = 0.1, *, generator: torch.Generator | None = None) -> Tensor:
     """Turn each color image (B, 3, H, W), float, gray with probability p: 0.299 red + 0.587 green + 0.114 blue."""
-    check_images(images)
+    chosen = choose(images, p, generator)  # (B, 1, 1, 1)
     if images.shape[1] != 3 or not images.is_floating_point():
         raise ValueError(f"expected float color images (B, 3, H, W), got {images.dtype} {tuple(images.shape)}")
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device, dtype=images.dtype).view(1, 3, 1, 1)
-    gray = (images * weights).sum(dim=1, keepdim=True).expand_as(images)
-    chosen = draw(images, generator) < probability(p)
-    return torch.where(chosen.view(-1, 1, 1, 1), gray, images)
+    return torch.where(chosen, (images * weights).sum(dim=1, keepdim=True), images)
 
 
-# ------------------------------------------------------------------------------------------------ draws and checks
+def choose(images: Tensor, p: float, generator: torch.Generator | None) -> Tensor:
+    """Return for each image whether it is changed, True with probability p: bool (B, 1, 1, 1)."""
+    require(0 <= p <= 1, "a probability p from 0 to 1", p)
+    return (draw(images, generator) < p).view(-1, 1, 1, 1)
 
 
 def draw(images: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return one number from 0 to 1 for each image, drawn on the CPU so that every device gets the same."""
+    """Return a number from 0 to 1 for each image (B, C, H, W), drawn on the CPU so that every device gets the same."""
+    require(images.dim() == 4, "images of shape (B, C, H, W); add missing axes, images[None]", tuple(images.shape))
     return torch.rand(len(images), generator=generator).to(images.device)
 
 
-def check_images(images: Tensor) -> None:
-    """Raise unless these are images (B, C, H, W)."""
-    if not isinstance(images, Tensor):
-        raise TypeError(f"expected a tensor of images (B, C, H, W), got {type(images).__name__}")
-    if images.dim() != 4:
-        raise ValueError(
-            f"expected images of shape (B, C, H, W), got {tuple(images.shape)}: add the missing axes (images[None])"
-        )
+def fits(images: Tensor, fill: float) -> float:
+    """Return `fill`; torch would cut it to a whole number without a word where the images are bytes."""
+    require(images.is_floating_point() or fill in range(256), "a whole number from 0 to 255 as fill", fill)
+    return fill
 
 
-def check_fill(images: Tensor, fill: float) -> None:
-    """Raise ValueError for a fill that these images cannot hold: integer ones hold whole numbers of a range."""
-    if isinstance(fill, bool) or not isinstance(fill, Real) or not math.isfinite(fill):
-        raise ValueError(f"expected a finite number as fill, got {fill!r}")
-    if not images.is_floating_point():
-        range_ = torch.iinfo(images.dtype)
-        if fill != int(fill) or not range_.min <= fill <= range_.max:
-            raise ValueError(
-                f"expected a fill from {range_.min} to {range_.max}, a whole number, for images of {images.dtype}, got "
-                f"{fill!r}: for pixels from 0 to 1 use images / 255"
-            )
-
-
-def probability(p: float) -> float:
-    """Return p; ValueError unless it lies in 0 … 1."""
-    if isinstance(p, bool) or not isinstance(p, Real) or not 0 <= p <= 1:
-        raise ValueError(f"expected a probability p from 0 to 1, got {p!r}")
-    return float(p)
-
-
-def not_negative(name: str, value: float) -> float:
-    """Return the value; ValueError unless it is a finite number of at least 0."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < math.inf:
-        raise ValueError(f"expected {name} as a number of at least 0, got {value!r}")
-    return float(value)
+def require(fine: bool, expected: str, got: object) -> None:
+    """Raise ValueError unless the argument is fine."""
+    if not fine:
+        raise ValueError(f"expected {expected}, got {got!r}")
