@@ -1,5 +1,8 @@
 """Real JupyterLab in a headless Chromium: these tests see what a student sees.
 
+Each test names its notebook as the parameter of the fixture `notebook`, so pytest runs the tests of one notebook after
+each other: it is opened and run once for all of them. With `-n 2` two workers share the notebooks; each has
+a server, kernels and a browser of its own.
 COURSE_SCREENSHOTS=folder keeps a picture of every control and of every figure, for a person to look at.
 """
 
@@ -10,7 +13,6 @@ import re
 import shutil
 import signal
 import socket
-import statistics
 import subprocess
 import sys
 import time
@@ -18,11 +20,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from statistics import median
+from textwrap import dedent
 from typing import NamedTuple
 
+import nbformat
 import psutil
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "browser-tests"
@@ -45,27 +50,52 @@ RED_BOX = "application/vnd.jupyter.stderr"  # errors and warnings alike
 BROKEN_CONTROL = re.compile(r"\w+\(children=|Error displaying widget|Loading widget")
 PANEL = "window.jupyterapp?.shell.currentWidget"
 
+# Notebooks that the tests need beside the course's own: by name, the cells by id
+OWN_NOTEBOOKS = {
+    # everything goes wrong that the tests of the good notebooks look for
+    "broken": {
+        "callback": """
+            import ipywidgets
+            button = ipywidgets.Button(description="press me")
+            button.on_click(lambda button: 1 / 0)
+            button""",
+        "no-extension": """display({"text/plain": "VBox(children=(FloatSlider(value=2.0),))"}, raw=True)""",
+        "no-model": """display({"application/vnd.jupyter.widget-view+json": {"model_id": "none"}}, raw=True)""",
+        "warning": """import sys; print("a warning", file=sys.stderr)""",
+        "error": """undefined_name""",  # the last one: JupyterLab does not run the cells after an error
+    },
+    # one drawing pad shown twice, no network, and a cell that drives it
+    "two_pads": {
+        "one": "from course_utils.widgets.drawing import DrawingPad; pad = DrawingPad(); pad",
+        "other": "pad",
+        "drive": "",
+    },
+}
 
-LATENCIES = pytest.StashKey[dict[str, list[float]]]()
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give all tests of a notebook to one worker, the notebooks with the most tests first.
+
+    `--dist loadgroup` is meant for this, but pytest-xdist 3.8 loses the groups under pytest 9.2.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByNotebook(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            notebook = re.search(r"browser/.*\[(\w+)", nodeid)
+            return notebook[1] if notebook else nodeid
+
+    return ByNotebook(config, log)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Make room for what is measured."""
-    config.stash[LATENCIES] = {}
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how long each control takes; nothing depends on it, since machines differ."""
-    if config.stash[LATENCIES]:
+    measured = [measure for report in terminalreporter.getreports("passed") for measure in report.user_properties]
+    if measured:
         terminalreporter.section("from key press to picture, median")
-    for control, times in config.stash[LATENCIES].items():
-        terminalreporter.write_line(f"{statistics.median(times):5.0f} ms  {control}  ({len(times)} presses)")
-
-
-@pytest.fixture(scope="session")
-def latencies(pytestconfig: pytest.Config) -> dict[str, list[float]]:
-    """Return where tests write, by control, the milliseconds from key press to picture."""
-    return pytestconfig.stash[LATENCIES]
+    for control, times in measured:
+        terminalreporter.write_line(f"{median(times):5.0f} ms  {control}  ({len(times)} presses)")
 
 
 # ---- the program that shows pages
@@ -78,19 +108,28 @@ def find_chromium() -> str | None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Start a headless Chromium; without one skip visibly, but fail under CI, where these tests must run."""
+def program() -> str:
+    """Find a browser; without one skip visibly, but fail under CI, where these tests must run."""
     program = find_chromium()
     if program is None:
         reason = f"no browser found: install Chromium or Google Chrome (looked for {', '.join(PROGRAMS)})"
         if os.environ.get("CI"):
             pytest.fail(f"{reason}; with CI set these tests must run")
         pytest.skip(reason)
+    return program
+
+
+@pytest.fixture(scope="session")
+def browser(program: str, lab: "Lab") -> Iterator[BrowserContext]:
+    """Start a headless Chromium while the server starts; return when both are there."""
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         # containers have neither the rights for Chromium's sandbox nor much shared memory
         chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        yield chromium
+        context = chromium.new_context(viewport={"width": 1280, "height": 1600})  # high: no picture is cut off
+        context.set_default_timeout(1000 * PATIENCE)
+        wait_for_server(lab)
+        yield context
         chromium.close()
 
 
@@ -98,18 +137,22 @@ def browser() -> Iterator[Browser]:
 
 
 class Lab(NamedTuple):
-    """A running JupyterLab and the folder that it serves."""
+    """A JupyterLab that has been started, and what it writes about itself."""
 
-    url: str
-    folder: Path
+    server: subprocess.Popen
+    address: str
+    log: Path
 
 
 @pytest.fixture(scope="session")
-def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """Serve a copy of the notebooks with a JupyterLab of its own, and end it with all its kernels."""
     home = tmp_path_factory.mktemp("home")
     folder = tmp_path_factory.mktemp("course") / "notebooks"
     shutil.copytree(ROOT / "notebooks", folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "saved"))
+    for name, sources in OWN_NOTEBOOKS.items():
+        cells = [nbformat.v4.new_code_cell(dedent(source).strip(), id=cell_id) for cell_id, source in sources.items()]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / f"{name}.ipynb")
     for name, values in SETTINGS.items():
         file = home / "settings" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True)
@@ -121,8 +164,7 @@ def lab(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             lab_command(folder, port), env=lab_environment(home), stdout=output, stderr=output, start_new_session=True
         )
     try:
-        wait_for_server(server, f"http://127.0.0.1:{port}/api?token={TOKEN}", log)
-        yield Lab(f"http://127.0.0.1:{port}/lab/tree", folder)
+        yield Lab(server, f"http://127.0.0.1:{port}", log)
     finally:
         end_family(server)
 
@@ -163,16 +205,16 @@ def lab_environment(home: Path) -> dict[str, str]:
     return kept | {name: str(value) for name, value in own.items()}
 
 
-def wait_for_server(server: subprocess.Popen, address: str, log: Path) -> None:
+def wait_for_server(lab: Lab) -> None:
     """Return when the server answers; fail with the end of its log when it does not."""
     deadline = time.monotonic() + PATIENCE
-    while server.poll() is None and time.monotonic() < deadline:
+    while lab.server.poll() is None and time.monotonic() < deadline:
         try:
-            urllib.request.urlopen(address, timeout=5).close()
+            urllib.request.urlopen(f"{lab.address}/api?token={TOKEN}", timeout=5).close()
             return
         except (urllib.error.URLError, TimeoutError):
             time.sleep(0.1)
-    pytest.fail(f"JupyterLab did not start:\n{log.read_text(encoding='utf-8')[-3000:]}")
+    pytest.fail(f"JupyterLab did not start:\n{lab.log.read_text(encoding='utf-8')[-3000:]}")
 
 
 def end_family(server: subprocess.Popen) -> None:
@@ -199,7 +241,6 @@ class Notebook:
     def __init__(self, page: Page, name: str) -> None:
         self.page, self.name = page, name
         self.question = ""  # what a dialog asked before a kernel ran
-        self.is_started = False
 
     def wait_for_kernel(self) -> None:
         """Wait until the kernel is idle; note and answer a dialog that comes first."""
@@ -224,28 +265,15 @@ class Notebook:
         return self.page.locator(".jp-Notebook-cell").nth(self.index(cell_id))
 
     def run_all(self) -> None:
-        """Run all cells, once for all tests that look at the result."""
-        if not self.is_started:
-            self.start("notebook:run-all-cells")
-            self.is_started = True
-        self.wait_for_end()
-
-    def run_again(self, cell_id: str) -> Locator:
-        """Run all cells once, then this one again, so that its control is as it was made; return the cell."""
-        self.run_all()
-        self.page.evaluate(f"index => {{ ({PANEL}).content.activeCellIndex = index; }}", self.index(cell_id))
-        self.start("notebook:run-cell")
-        self.wait_for_end()
-        return self.cell(cell_id)
-
-    def start(self, command: str) -> None:
-        """Start one of JupyterLab's commands."""
-        run = f"window.jupyterapp.commands.execute('{command}')"
+        """Run all cells; `evaluate` alone would wait for ever for a cell that hangs."""
+        run = "window.jupyterapp.commands.execute('notebook:run-all-cells')"
         self.page.evaluate(f"window.hasRun = false; void {run}.finally(() => {{ window.hasRun = true; }})")
-
-    def wait_for_end(self) -> None:
-        """Wait until the started command has ended; `evaluate` would wait for ever for a hanging one."""
         self.page.wait_for_function("window.hasRun", timeout=4 * 1000 * PATIENCE)
+
+    def close(self) -> None:
+        """End the kernel and close the tab."""
+        self.page.evaluate(f"{PANEL}.sessionContext.shutdown()")
+        self.page.close()
 
     def prompts(self) -> list[str]:
         """Return what stands left of the code cells that are not folded: `[3]:` when run, `[ ]:` or `[*]:` when not."""
@@ -275,22 +303,14 @@ class Notebook:
 
 
 @pytest.fixture(scope="session")
-def page_of(lab: Lab, browser: Browser) -> Iterator[Callable[[str], Notebook]]:
-    """Return a function that opens a notebook by its name; asked again, it returns the same tab."""
-    opened: dict[str, Notebook] = {}
-
-    def open_notebook(name: str) -> Notebook:
-        if name not in opened:
-            page = browser.new_page(viewport={"width": 1280, "height": 1600})  # high: no picture is cut off
-            page.set_default_timeout(1000 * PATIENCE)
-            page.goto(f"{lab.url}/{name}.ipynb?reset&token={TOKEN}")
-            opened[name] = Notebook(page, name)
-            opened[name].wait_for_kernel()
-        return opened[name]
-
-    yield open_notebook
-    for notebook in opened.values():
-        notebook.page.close()
+def notebook(request: pytest.FixtureRequest, lab: Lab, browser: BrowserContext) -> Iterator[Notebook]:
+    """Open the notebook that the tests name as this fixture's parameter, and run all its cells."""
+    notebook = Notebook(browser.new_page(), request.param)
+    notebook.page.goto(f"{lab.address}/lab/tree/{request.param}.ipynb?reset&token={TOKEN}")
+    notebook.wait_for_kernel()
+    notebook.run_all()
+    yield notebook
+    notebook.close()
 
 
 @pytest.fixture

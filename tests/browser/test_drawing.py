@@ -3,21 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 
-import nbformat
 import pytest
 from playwright.sync_api import Locator, expect
-from test_controls import handle_of, wait_for_another_picture
+from test_controls import handle_of, pixels_of, text_of, wait_for_pixels, within
 
 Stroke = Sequence[tuple[float, float]]  # points (x, y) in 0..1, from the upper left corner
 TURN = [2 * math.pi * k / 24 for k in range(25)]
 ONE: Stroke = [(0.55, 0.2), (0.48, 0.8)]
 SEVEN: Stroke = [(0.25, 0.22), (0.72, 0.22), (0.45, 0.8)]
 ZERO_IN_A_CORNER: Stroke = [(0.81 + 0.08 * math.sin(t), 0.19 - 0.13 * math.cos(t)) for t in TURN]
-PAD_CELLS = {
-    "one": "from course_utils.widgets.drawing import DrawingPad; pad = DrawingPad(); pad",
-    "other": "pad",
-    "drive": "",
-}
 INK = (
     "canvas => canvas.getContext('2d').getImageData(0, 0, 280, 280).data.filter((v, k) => k % 4 === 0 && v > 0).length"
 )
@@ -29,12 +23,8 @@ SCROLLED = """element => {
 
 
 @pytest.fixture
-def cell(lab, page_of) -> Iterator[Locator]:
+def cell(notebook) -> Iterator[Locator]:
     """Return the cell with the canvas, wiped and with every step of the preparation switched on."""
-    if not (lab.folder / "05_lenet.ipynb").exists():
-        pytest.skip("chapter 05 is not yet written")
-    notebook = page_of("05_lenet")
-    notebook.run_all()
     cell = notebook.cell("draw")
     for box in cell.get_by_role("checkbox").all():
         box.check()
@@ -45,14 +35,8 @@ def cell(lab, page_of) -> Iterator[Locator]:
 
 
 @pytest.fixture
-def pads(lab, page_of) -> Iterator:
-    """Return a notebook that shows one pad twice, and no network."""
-    path = lab.folder / "two_pads.ipynb"
-    if not path.exists():
-        cells = [nbformat.v4.new_code_cell(source, id=name) for name, source in PAD_CELLS.items()]
-        nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
-    notebook = page_of("two_pads")
-    notebook.run_all()
+def pads(notebook) -> Iterator:
+    """Return the notebook that shows one pad twice, both wiped."""
     notebook.type_and_run("drive", "pad.clear()")
     expect_ink(notebook, 0)
     yield notebook
@@ -68,16 +52,6 @@ def expect_ink(notebook, low: int, high: int | None = None) -> None:
         }}""",
         arg=[low, low if high is None else high],
     )
-
-
-def text_of(cell: Locator) -> Locator:
-    """Return the text that names the answer and the controls' values."""
-    return cell.locator(".widget-html").last
-
-
-def picture_of(cell: Locator) -> Locator:
-    """Return the picture with the network's input and its answer."""
-    return cell.locator("img")
 
 
 def draw(cell: Locator, stroke: Stroke) -> None:
@@ -98,17 +72,19 @@ def on_page(canvas: Locator, stroke: Stroke) -> list[tuple[float, float]]:
 
 
 @pytest.mark.parametrize(("stroke", "digit"), [(ONE, 1), (SEVEN, 7)])
+@within("05_lenet")
 def test_a_drawn_digit_is_answered_and_cleared(cell, shoot, stroke, digit):
-    before = picture_of(cell).screenshot()
+    before = pixels_of(cell)
     draw(cell, stroke)
     expect(text_of(cell)).to_contain_text(f"answer is {digit} ")
-    wait_for_another_picture(picture_of(cell), before)
+    wait_for_pixels(cell, before)
     shoot(cell, f"05_lenet-draw-{digit}")
     cell.get_by_role("button", name="clear the canvas").click()
     expect(text_of(cell)).to_contain_text("draw something")
     expect(text_of(cell)).not_to_contain_text("answer is")
 
 
+@within("05_lenet")
 def test_the_answer_comes_while_the_line_is_drawn(cell):
     mouse, points = cell.page.mouse, on_page(cell.locator("canvas"), ONE)
     mouse.move(*points[0])
@@ -118,43 +94,47 @@ def test_the_answer_comes_while_the_line_is_drawn(cell):
     mouse.up()
 
 
+@within("05_lenet")
 def test_a_digit_in_the_corner_needs_the_crop(cell, shoot):
     handle_of(cell, "pen").press("Home")  # the thinnest pen: the digit is small
     draw(cell, ZERO_IN_A_CORNER)
     expect(text_of(cell)).to_contain_text("answer is 0 ")
-    before = picture_of(cell).screenshot()
+    before = pixels_of(cell)
     cell.get_by_label("crop to the ink").uncheck()
     expect(text_of(cell)).to_contain_text("crop = off")
     expect(text_of(cell)).not_to_contain_text("answer is 0 ")
-    wait_for_another_picture(picture_of(cell), before)
+    wait_for_pixels(cell, before)
     shoot(cell, "05_lenet-draw-corner")
     cell.get_by_label("crop to the ink").check()
     expect(text_of(cell)).to_contain_text("answer is 0 ")
 
 
+@within("05_lenet")
 def test_another_network_answers(cell):
     menu = cell.get_by_role("combobox", name="network")
     draw(cell, SEVEN)
     expect(text_of(cell)).to_contain_text("answer is 7 ")
-    before = picture_of(cell).screenshot()
+    before = pixels_of(cell)
     menu.select_option("trained above")
     expect(text_of(cell)).to_contain_text("network = trained above")
-    wait_for_another_picture(picture_of(cell), before)
+    wait_for_pixels(cell, before)
     menu.select_option("shipped weights")
     expect(text_of(cell)).to_contain_text("network = shipped weights")
     expect(text_of(cell)).to_contain_text("answer is 7 ")
 
 
 @pytest.mark.parametrize("label", ["box of 20", "center by mass"])
+@within("05_lenet")
 def test_each_step_of_the_preparation_changes_the_picture(cell, label):
     draw(cell, SEVEN)
     expect(text_of(cell)).to_contain_text("answer is")
-    before = picture_of(cell).screenshot()
+    before = pixels_of(cell)
     cell.get_by_label(label).uncheck()
     expect(text_of(cell)).to_contain_text(f"{label} = off")
-    wait_for_another_picture(picture_of(cell), before)
+    wait_for_pixels(cell, before)
 
 
+@within("05_lenet")
 def test_the_pen_draws_wider_lines(cell):
     ink = {}
     for key, width in (("Home", 8), ("End", 32)):
@@ -167,6 +147,7 @@ def test_the_pen_draws_wider_lines(cell):
     assert ink[32] > 2 * ink[8] > 0
 
 
+@within("05_lenet")
 def test_the_keyboard_clears_the_canvas(cell):
     draw(cell, ONE)
     expect(text_of(cell)).to_contain_text("answer is")
@@ -174,6 +155,7 @@ def test_the_keyboard_clears_the_canvas(cell):
     expect(text_of(cell)).to_contain_text("draw something")
 
 
+@within("05_lenet")
 def test_a_finger_draws_and_does_not_scroll(cell):
     """A swipe beside the canvas scrolls: without that, a page that cannot scroll at all would pass."""
     page, canvas = cell.page, cell.locator("canvas")
@@ -201,6 +183,7 @@ def test_a_finger_draws_and_does_not_scroll(cell):
 # ---- the pad alone: a notebook of its own, so that a cell can drive it
 
 
+@within("two_pads")
 def test_two_views_of_a_pad_stay_in_step(pads):
     draw(pads.cell("one"), SEVEN)
     expect_ink(pads, 1000, 20_000)
@@ -210,6 +193,7 @@ def test_two_views_of_a_pad_stay_in_step(pads):
     expect_ink(pads, 0)
 
 
+@within("two_pads")
 def test_a_cell_draws_reads_and_clears(pads):
     pads.type_and_run("drive", "pad.value = bytes(280 * 100) + b'\\xff' * 280 * 180")
     expect_ink(pads, 280 * 180)
@@ -222,11 +206,13 @@ def test_a_cell_draws_reads_and_clears(pads):
     expect_ink(pads, 0)
 
 
+@within("two_pads")
 def test_a_tap_leaves_a_dot_of_the_pen_s_size(pads):
     draw(pads.cell("one"), [(0.5, 0.5)])
     expect_ink(pads, 400, 560)  # a disc 24 pixels wide has 452
 
 
+@within("two_pads")
 def test_a_line_leaves_the_canvas_and_comes_back(pads):
     """A button released outside ends the line: the pointer that comes back without it draws nothing."""
     mouse, canvas = pads.page.mouse, pads.cell("one").locator("canvas")
@@ -239,6 +225,7 @@ def test_a_line_leaves_the_canvas_and_comes_back(pads):
     expect_ink(pads, before + 6000, before + 10_000)
 
 
+@within("two_pads")
 def test_only_the_first_button_draws(pads):
     mouse, points = pads.page.mouse, on_page(pads.cell("one").locator("canvas"), ONE)
     mouse.move(*points[0])
