@@ -171,14 +171,13 @@ def table(*, right: str, slips: Sequence[Slip], praise: str, otherwise: Callable
         for key, entry in entries.items():
             if key not in answer:
                 return f"{key} is missing: the table has {', '.join(entries)}"
-            mine = tuple(answer[key]) if isinstance(answer[key], list | torch.Size) else answer[key]
-            if same(mine, entry):
+            numbers_alone = as_tensor(answer[key])
+            is_row = isinstance(numbers_alone, Tensor) and numbers_alone.dim() == 1
+            mine = tuple(numbers_alone.tolist()) if is_row else answer[key]
+            found = [message for message, other in variants(right, slips, most=1) if same(mine, other[key])]
+            if found and not found[0]:
                 continue
-            for message, *edits in slips:
-                other = written(edited(right, edits))[key]
-                if not same(other, entry) and same(mine, other):
-                    return f"{key}: {message}"
-            message = otherwise(key, mine, entry) if otherwise else None
+            message = found[0] if found else otherwise(key, mine, entry) if otherwise else None
             return f"{key}: {message or f'{describe(mine)} is not it'}"
         return None
 
