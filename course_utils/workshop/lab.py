@@ -1,12 +1,9 @@
 """Open JupyterLab on the first notebook."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from course_utils.workshop.set_up import ROOT
@@ -20,8 +17,7 @@ def main(arguments: list[str]) -> int:
         print(f"JupyterLab is not installed for {sys.executable}.", file=sys.stderr)
         print("Run `make lab`, which installs it; where it is missing even so, `make clean` first.", file=sys.stderr)
         return 1
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    command = lab_command(arguments, environment=os.environ, platform=sys.platform, is_root=is_root)
+    command = lab_command(arguments)
     if "--no-browser" in command:
         print("When JupyterLab has started, open the address that it prints below in your browser.\n", flush=True)
     # what a notebook or a terminal in JupyterLab calls, such as pip or torchrun, is to be that of this environment
@@ -32,18 +28,14 @@ def main(arguments: list[str]) -> int:
     os.execve(command[0], command, environment)
 
 
-def lab_command(extra: list[str], *, environment: Mapping[str, str], platform: str, is_root: bool) -> list[str]:
-    """Return the command that starts JupyterLab: as root only with leave, and with a browser only where one can open.
-
-    >>> lab_command(["--port", "9999"], environment={"CI": "true"}, platform="linux", is_root=False)[-3:]
-    ['--no-browser', '--port', '9999']
-    """
+def lab_command(extra: list[str]) -> list[str]:
+    """Return the command that starts JupyterLab: as root with leave, and a browser only where one can open."""
     command = [sys.executable, "-m", "jupyterlab"]
     command += [f"--ServerApp.root_dir={ROOT}", f"--LabApp.default_url=/lab/tree/{START}"]
     screens = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
-    has_screen = not platform.startswith("linux") or any(environment.get(name) for name in screens)
-    if is_root and "--allow-root" not in extra:
+    has_screen = not sys.platform.startswith("linux") or any(os.environ.get(name) for name in screens)
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and "--allow-root" not in extra:
         command.append("--allow-root")
-    if (environment.get("CI") or not has_screen) and "--no-browser" not in extra:
+    if (os.environ.get("CI") or not has_screen) and "--no-browser" not in extra:
         command.append("--no-browser")
     return command + extra

@@ -206,47 +206,41 @@ def require_space(venv, torch):
         raise SetupError(text + ".")
 
 
-REASONS = (  # the first pattern that occurs wins: without a network, pip also says "no matching distribution"
-    (
-        r"No space left on device|Errno 28|not enough space on the disk|Disk quota exceeded",
-        "The disk is full. Make room (on Linux, PyTorch with CUDA needs about 9 GB in all), or take PyTorch without "
-        "CUDA, which needs about 2 GB: make lab TORCH=cpu",
-    ),
-    (
-        r"WinError (5|32)\b",
-        "The old .venv is still in use. Close JupyterLab and every terminal that uses it, then run the command again.",
-    ),
-    (
-        r"Read-only file system|Permission denied",
-        "The course's folder cannot be written to. Copy it to a place of your own and run the same command there.",
-    ),
-    (
-        r"ensurepip is not available|No module named '?(venv|ensurepip)",
-        "This Python came without its venv module. On Debian and Ubuntu: sudo apt install python3-venv",
-    ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED",
-        "The package index was reached, but its certificate could not be verified. Check this computer's clock; behind "
-        "a company's or a university's proxy, ask for its certificate and name that file in the variable PIP_CERT.",
-    ),
-    (
-        r"(Connection(Reset)?|Timeout|Proxy|Protocol)Error|[Nn]ame ?[Rr]esolution|Name or service not known|getaddrinfo"
-        r"|nodename nor servname|is unreachable|[Cc]onnection (broken|refused|reset)|timed out|Max retries exceeded",
-        "The package index could not be reached. Check the network connection (and the proxy settings, if you need "
-        "a proxy), then run the same command again: it goes on from where it stopped.",
-    ),
-    (
-        r"No matching distribution found|Could not find a version|Requires-Python|not a supported wheel",
-        "A package has no version for this Python ({version}) on this computer. The course is tested with Python 3.11 "
-        "and 3.13, 64-bit: make lab PYTHON=python3.13. If yours is one of them, look at the settings: pip config list",
-    ),
-)
+# What programs write when they fail, whatever its case, and what to say then. The first that occurs wins: without a
+# network, pip also says "no matching distribution".
+REASONS = r"""
+no space left on device|errno 28|not enough space on the disk|disk quota exceeded
+The disk is full. Make room (on Linux, PyTorch with CUDA needs about 9 GB in all), or take PyTorch without CUDA,
+which needs about 2 GB: make lab TORCH=cpu
+
+winerror (5|32)\b
+The old .venv is still in use. Close JupyterLab and every terminal that uses it, then run the same command again.
+
+read-only file system|permission denied
+The course's folder cannot be written to. Copy it to a place of your own and run the same command there.
+
+ensurepip is not available|no module named '?(venv|ensurepip)
+This Python came without its venv module. On Debian and Ubuntu: sudo apt install python3-venv
+
+certificate_verify_failed
+The package index was reached, but its certificate could not be verified. Check this computer's clock; behind a
+company's or a university's proxy, ask for its certificate and name that file in the variable PIP_CERT.
+
+connection ?(broken|refused|reset|error)|timed? ?out|pro(xy|tocol)error|name ?resol|getaddrinfo|not known|unreachable
+The package index could not be reached. Check the network connection (and the proxy settings, if you need a proxy),
+then run the same command again: it goes on from where it stopped.
+
+no matching distribution found|could not find a version|requires-python|not a supported wheel
+A package has no version for this Python ({version}) on this computer. The course is tested with Python 3.11 and 3.13,
+64-bit: make lab PYTHON=python3.13. If yours is one of them, look at the settings: pip config list
+"""
 
 
 def explain(output, version):
-    """Return one sentence on why pip or venv failed, read from its output, and what to do."""
-    for pattern, sentence in REASONS:
-        if re.search(pattern, output):
+    """Return why pip or venv failed, read from its output, and what to do."""
+    for reason in REASONS.strip().split("\n\n"):
+        pattern, sentence = reason.split("\n", 1)
+        if re.search(pattern, output, re.IGNORECASE):
             return sentence.replace("{version}", version)
     return "The installation failed. If the lines below do not help, run `make clean` and then the same command again."
 

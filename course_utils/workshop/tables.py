@@ -84,10 +84,9 @@ def family(texts: Mapping[str, str]) -> dict[tuple[str, str], str]:
     {('shift', 'accuracy'): '96 %', ('turn', 'accuracy'): '95 %'}
     """
     names = [tuple(key.rsplit("_", 2)) for key in texts]
-    if all(len(name) == 3 for name in names):
-        rows, columns = {name[0] for name in names}, {name[1] for name in names}
-        if len(rows) > 1 < len(columns) and len(rows) * len(columns) == len(names):
-            return {name[:2]: text for name, text in zip(names, texts.values(), strict=True)}
+    rows, columns = {name[0] for name in names}, {name[1] for name in names}
+    if len(rows) > 1 < len(columns) and len(rows) * len(columns) == len(names):
+        return {name[:2]: text for name, text in zip(names, texts.values(), strict=True)}
     return {tuple(key.rsplit("_", 1)): text for key, text in texts.items()}
 
 

@@ -52,15 +52,31 @@ def test_a_missing_package_is_named_with_what_to_run(monkeypatch, capsys):
 # ---- lab
 
 
-def lab_command(*extra, platform="linux", is_root=False, **environment):
-    return lab.lab_command(list(extra), environment=environment, platform=platform, is_root=is_root)
+@pytest.fixture
+def computer(monkeypatch):
+    """Return a function that lets `lab` see another computer."""
+
+    def pretend(platform="linux", is_root=False, **environment):
+        for name in ("CI", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(lab.sys, "platform", platform)
+        monkeypatch.setattr(lab.os, "geteuid", lambda: 0 if is_root else 1000, raising=False)
+
+    return pretend
 
 
-def test_lab_opens_the_first_notebook_from_the_root_of_the_repository():
-    command = lab_command(DISPLAY=":0")
-    assert command[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert f"--ServerApp.root_dir={ROOT}" in command
-    assert "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb" in command
+def test_lab_opens_the_first_notebook_from_the_root_of_the_repository(computer):
+    computer(DISPLAY=":0")
+    assert lab.lab_command([]) == [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--ServerApp.root_dir={ROOT}",
+        "--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb",
+    ]
+    assert (ROOT / lab.START).is_file()
 
 
 @pytest.mark.parametrize(
@@ -77,18 +93,20 @@ def test_lab_opens_the_first_notebook_from_the_root_of_the_repository():
         ("darwin", {"CI": "true"}, False),
     ],
 )
-def test_lab_opens_a_browser_only_where_there_is_a_screen(platform, environment, opens):
-    command = lab_command(platform=platform, **environment)
-    assert ("--no-browser" not in command) == opens
+def test_lab_opens_a_browser_only_where_there_is_a_screen(computer, platform, environment, opens):
+    computer(platform, **environment)
+    assert ("--no-browser" not in lab.lab_command([])) == opens
 
 
-def test_lab_may_run_as_root_only_where_it_does():
-    assert "--allow-root" in lab_command(is_root=True)
-    assert "--allow-root" not in lab_command(is_root=False)
+@pytest.mark.parametrize("is_root", [True, False])
+def test_lab_may_run_as_root_only_where_it_does(computer, is_root):
+    computer(is_root=is_root)
+    assert ("--allow-root" in lab.lab_command([])) == is_root
 
 
-def test_lab_passes_arguments_on_and_repeats_none():
-    command = lab_command("--port", "9999", "--no-browser", "--allow-root", is_root=True)
+def test_lab_passes_arguments_on_and_repeats_none(computer):
+    computer(is_root=True)
+    command = lab.lab_command(["--port", "9999", "--no-browser", "--allow-root"])
     assert command[-4:] == ["--port", "9999", "--no-browser", "--allow-root"]
     assert command.count("--no-browser") == command.count("--allow-root") == 1
 

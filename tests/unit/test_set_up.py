@@ -282,6 +282,8 @@ def test_the_real_lock_names_torch_and_has_nothing_left_of_cuda():
             "pip._vendor.urllib3.exceptions.ReadTimeoutError: HTTPSConnectionPool: Read timed out.",
             "could not be reached",
         ),
+        ("socket.gaierror: [Errno 8] nodename nor servname provided, or not known", "could not be reached"),
+        ("ProxyError('Cannot connect to proxy.', OSError('Tunnel connection failed: 403'))", "could not be reached"),
         ("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate in chain; Max retries exceeded", "certificate"),
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "disk is full"),
         ("OSError: [WinError 112] There is not enough space on the disk", "disk is full"),
