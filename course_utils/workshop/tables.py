@@ -22,7 +22,7 @@ HEADLINES = [  # recorded name, number, what it is, the textbook's own figure
     ("09/twelve_epochs", "test_accuracy", "MNIST with augmentation, six convolutions, 12 epochs", ""),
     ("11/depth_training", "plain_45_error", "MNIST, 45 convolutions in a row: training *error*", ""),
     ("11/depth_training", "residual_45_error", "the same with shortcuts: training *error*", ""),
-    ("11/resnet20_eight_epochs", "held_out_accuracy", "CIFAR-10, ResNet-20, 8 epochs", "91.25 % (He et al.)"),
+    ("11/resnet20_eight_epochs", "held_out_accuracy", "ResNet-20, 8 epochs: *held-out* photos", "91.25 % (He et al.)"),
 ]
 
 
