@@ -1,6 +1,7 @@
 """Tensors and rows in, a Figure out. Nothing here calls plt.show() or keeps pyplot state."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 
 import matplotlib as mpl
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 COLORS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 LINES = ("-", "--", "-.", ":")
+Curves = Mapping[str, Sequence[float]]
+Numbers = Mapping[str, float]
 
 
 def use_course_style() -> None:
@@ -32,21 +35,20 @@ def use_course_style() -> None:
             "figure.constrained_layout.use": True,
         }
     )
-    try:
+    with suppress(ImportError, AttributeError):  # a plain Python without a notebook around it
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("retina")
-    except (ImportError, AttributeError):  # a plain Python without a notebook around it
-        pass
 
 
-def new_figure(width: float = 6.0, height: float = 3.5, columns: int = 1, rows: int = 1, **subplots) -> tuple:
-    """Return (figure, axes) without pyplot; `axes` is one Axes, or an array of them for several."""
+def new_figure(
+    width: float = 6.0, height: float = 3.5, columns: int = 1, rows: int = 1, *, title: str = "", **subplots
+) -> tuple:
+    """Return (figure, axes) without pyplot; `axes` is one Axes, or an array of them; `title` stands above all."""
     figure = Figure(figsize=(width, height), layout="constrained")
+    if title:
+        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure, figure.subplots(rows, columns, **subplots)
-
-
-# ------------------------------------------------------------------------------------------------- rows and classes
 
 
 def class_style(k: int) -> dict:
@@ -82,7 +84,7 @@ def plot_decision_regions(
     `predict` takes float rows (N, 3) and returns int64 classes (N,); None draws the rows alone. The dashed lines are
     where the sum x1 + x2 + x3 is 1 and 2.
     """
-    figure, all_axes = new_figure(8, 3.7, columns=len(slices), sharey=True)
+    figure, all_axes = new_figure(8, 3.7, columns=len(slices), title=title, sharey=True)
     for axes, x3 in zip(np.atleast_1d(all_axes), slices, strict=True):
         if predict is not None:
             shade_regions(axes, predict, x3, len(classes))
@@ -97,7 +99,6 @@ def plot_decision_regions(
     np.atleast_1d(all_axes)[0].set_ylabel("x2")
     handles = [mpl.lines.Line2D([], [], linestyle="", label=name, **class_style(k)) for k, name in enumerate(classes)]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(classes))
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -111,16 +112,13 @@ def shade_regions(axes: Axes, predict: Callable[[Tensor], Tensor], x3: float, cl
     axes.imshow(answers, origin="lower", extent=(0, 1, 0, 1), cmap=cmap, vmin=0, vmax=classes - 1, alpha=0.28)
 
 
-# ------------------------------------------------------------------------------------------------- curves and runs
-
-
 def plot_curves(
-    curves: Mapping[str, Sequence[float]],
+    curves: Curves,
     *,
     xlabel: str,
     ylabel: str,
     title: str,
-    baselines: Mapping[str, float] | None = None,
+    baselines: Numbers | None = None,
     percent: bool = False,
     log: bool = False,
     every: int = 1,
@@ -145,25 +143,22 @@ def plot_curves(
     return figure
 
 
-def add_baselines(axes: Axes, baselines: Mapping[str, float]) -> None:
+def add_baselines(axes: Axes, baselines: Numbers) -> None:
     """Draw dotted horizontal lines with their names written on them."""
+    beside = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "textcoords": "offset points", "ha": "right"}
     for name, value in baselines.items():
         axes.axhline(value, color="black", linestyle=":", linewidth=1)
-        axes.annotate(
-            name, (1, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", ha="right",
-            bbox={"color": "white", "pad": 1},  # curves may cross it
-        )  # fmt: skip
+        axes.annotate(name, (1, value), **beside, bbox={"color": "white", "pad": 1})  # curves may cross it
 
 
 def plot_history(history: Sequence[Mapping[str, float]], *, title: str) -> Figure:
     """Draw loss and accuracy of a training history by epoch, training and validation together."""
     names = [name for name in ("loss", "accuracy") if f"train_{name}" in history[0]]
-    figure, all_axes = new_figure(8, 3.2, columns=len(names))
+    figure, all_axes = new_figure(8, 3.2, columns=len(names), title=title)
     epochs = [row["epoch"] for row in history]
     for axes, name in zip(np.atleast_1d(all_axes), names, strict=True):
-        for k, split in enumerate(("train", "val")):
+        for k, (split, label) in enumerate({"train": "training", "val": "validation"}.items()):
             if f"{split}_{name}" in history[0]:
-                label = {"train": "training", "val": "validation"}[split]
                 values = [row[f"{split}_{name}"] for row in history]
                 axes.plot(epochs, values, linestyle=LINES[k], marker=MARKERS[k], markersize=4, label=label)
         axes.set(xlabel="epoch", ylabel=name)
@@ -171,32 +166,25 @@ def plot_history(history: Sequence[Mapping[str, float]], *, title: str) -> Figur
         if name == "accuracy":
             axes.yaxis.set_major_formatter(PercentFormatter(1))
         axes.legend()
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
 def plot_runs(
-    runs: Mapping[str, Sequence[float]],
-    *,
-    xlabel: str,
-    title: str,
-    baselines: Mapping[str, float] | None = None,
-    percent: bool = True,
+    runs: Curves, *, xlabel: str, title: str, baselines: Numbers | None = None, percent: bool = True
 ) -> Figure:
     """Draw one dot a run (seed) and, beside each name, mean ± sd: the way this course compares two choices."""
     figure, axes = new_figure(7.5, 0.9 + 0.42 * len(runs))
     labels = []
     for k, (name, values) in enumerate(runs.items()):
         values = np.asarray(values, dtype=float)
-        jitter = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else [0]
-        axes.scatter(values, k + np.asarray(jitter), s=22, alpha=0.75, **class_style(k))
+        jitter = np.linspace(-0.16, 0.16, len(values)) if len(values) > 1 else 0
+        axes.scatter(values, np.full(len(values), k) + jitter, s=22, alpha=0.75, **class_style(k))
         axes.plot([values.mean()] * 2, [k - 0.3, k + 0.3], color="black", linewidth=1.5)
         labels.append(f"{name}\n{mean_and_sd(values, percent)}")
+    above = {"xycoords": ("data", "axes fraction"), "xytext": (3, 2), "textcoords": "offset points"}
     for name, value in (baselines or {}).items():
         axes.axvline(value, color="black", linestyle=":", linewidth=1)
-        axes.annotate(
-            name, (value, 1), xycoords=("data", "axes fraction"), xytext=(3, 2), textcoords="offset points", fontsize=8
-        )
+        axes.annotate(name, (value, 1), **above, fontsize=8)
     axes.set_yticks(range(len(runs)), labels, fontsize=9)
     axes.invert_yaxis()
     axes.set_xlabel(f"{xlabel} (one dot a run; bar: mean)")
@@ -215,9 +203,6 @@ def mean_and_sd(values: Sequence[float], percent: bool = False) -> str:
     return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}{unit} ({len(values)} runs)"
 
 
-# --------------------------------------------------------------------------------------------- images and mistakes
-
-
 def plot_confusion(matrix: Tensor, *, classes: Sequence[str], title: str) -> Figure:
     """Draw a confusion matrix (K, K) of counts: row = true class, column = answer; shaded by the share of its row."""
     figure, axes = new_figure(*((4.2, 3.4) if len(classes) <= 4 else (6.2, 5.2)))
@@ -234,6 +219,24 @@ def plot_confusion(matrix: Tensor, *, classes: Sequence[str], title: str) -> Fig
     return figure
 
 
+def picture_grid(
+    pictures: Tensor, titles: Sequence[str], *, columns: int, title: str, width: float, height: float, **colors
+) -> tuple[Figure, np.ndarray]:
+    """Show pictures (N, H, W) or (N, H, W, 3) in a grid, each `width` × `height` inches; return figure and axes."""
+    count, columns = len(pictures), min(columns, len(pictures))
+    if titles and len(titles) != count:
+        raise ValueError(f"expected one title a picture, got {len(titles)} titles and {count} pictures")
+    rows = -(-count // columns)
+    figure, grid = new_figure(width * columns, height * rows + (0.4 if title else 0), columns, rows, title=title)
+    all_axes = np.atleast_1d(grid).ravel()
+    for k, axes in enumerate(all_axes):
+        axes.axis("off")
+        if k < count:
+            axes.imshow(pictures[k].numpy(), **colors)
+            axes.set_title(titles[k] if titles else "", fontsize=8, loc="center", pad=2)
+    return figure, all_axes
+
+
 def show_images(
     images: Tensor, titles: Sequence[str] = (), *, columns: int = 10, title: str = "", size: float = 0.8
 ) -> Figure:
@@ -241,29 +244,15 @@ def show_images(
 
     Float images are stretched over their own common range, so standardized ones can be seen too.
     """
-    if images.dim() != 4 or images.shape[1] not in (1, 3):
-        raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {tuple(images.shape)}")
-    if len(images) == 0:
-        raise ValueError("there are no images to show: expected at least one")
-    if titles and len(titles) != len(images):
-        raise ValueError(f"expected one title an image, got {len(titles)} titles and {len(images)} images")
-    rows = -(-len(images) // columns)
-    shape = images.shape[2] / images.shape[3] + (0.3 if titles else 0)
-    height = size * shape * rows + (0.4 if title else 0)
-    figure, grid = new_figure(size * min(columns, len(images)), height, columns=min(columns, len(images)), rows=rows)
-    if images.dtype == torch.uint8:
-        pixels = images.float() / 255
-    else:
-        pixels = (images - images.min()) / (images.max() - images.min()).clamp(min=1e-12)
-    for k, axes in enumerate(np.atleast_1d(grid).flat):
-        axes.axis("off")
-        if k < len(images):
-            axes.imshow(pixels[k].permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
-            if titles:
-                axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    return figure
+    if images.dim() != 4 or images.shape[1] not in (1, 3) or len(images) == 0:
+        none = ": there is no image" if images.numel() == 0 else ""
+        raise ValueError(f"expected images of shape (N, 1 or 3, H, W), got {tuple(images.shape)}{none}")
+    low, high = (0, 255) if images.dtype == torch.uint8 else (images.min(), images.max())
+    pixels = (images - low) / max(high - low, 1e-12)
+    height = size * (images.shape[2] / images.shape[3] + (0.3 if titles else 0))
+    pictures = pixels.permute(0, 2, 3, 1).squeeze(-1)
+    grid = {"columns": columns, "title": title, "width": size, "height": height}
+    return picture_grid(pictures, titles, **grid, cmap="gray", vmin=0, vmax=1)[0]
 
 
 def plot_maps(
@@ -282,27 +271,17 @@ def plot_maps(
     """
     if maps.dim() != 3 or len(maps) == 0:
         raise ValueError(f"expected maps of shape (N, H, W) with at least one map, got {tuple(maps.shape)}")
-    if titles and len(titles) != len(maps):
-        raise ValueError(f"expected one title a map, got {len(titles)} titles and {len(maps)} maps")
     maps = maps.detach().float().cpu()
-    columns = min(columns, len(maps))
-    rows = -(-len(maps) // columns)
-    lines = max((text.count("\n") + 1 for text in titles), default=0)
-    height = rows * (size * maps.shape[1] / maps.shape[2] + 0.17 * lines + 0.08) + (0.4 if title else 0)
-    figure, grid = new_figure(size * columns + 0.8, height, columns=columns, rows=rows)
     largest = limit or maps.abs().max().clamp(min=1e-12).item()
-    all_axes = list(np.atleast_1d(grid).flat)
-    for k, axes in enumerate(all_axes):
-        axes.axis("off")
-        if k < len(maps):
-            picture = axes.imshow(maps[k].numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest)
-            if titles:
-                axes.set_title(titles[k], fontsize=8, loc="center", pad=2)
-    bar = figure.colorbar(picture, ax=all_axes, shrink=0.9 if rows == 1 else 0.6, aspect=12 if rows == 1 else 20)
+    lines = max((text.count("\n") + 1 for text in titles), default=0)
+    height = size * maps.shape[1] / maps.shape[2] + 0.17 * lines + 0.08
+    grid = {"columns": columns, "title": title, "width": size, "height": height}
+    figure, all_axes = picture_grid(maps, titles, **grid, cmap="RdBu_r", vmin=-largest, vmax=largest)
+    figure.set_figwidth(figure.get_figwidth() + 0.8)
+    shrink, aspect = (0.9, 12) if len(maps) <= columns else (0.6, 20)
+    bar = figure.colorbar(all_axes[0].images[0], ax=list(all_axes), shrink=shrink, aspect=aspect)
     if maps.min() >= 0:
         bar.ax.set_ylim(0, largest)  # no blue where nothing is negative
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -320,7 +299,7 @@ def plot_numbers(
     widths = [max(w + 0.5, 0.085 * len(name) / cell) for name, (_, w) in zip(grids, shapes, strict=True)]
     height = cell * max(h for h, _ in shapes) + (0.8 if title else 0.4)
     width = max(cell * sum(widths) + 0.3, 0.08 * len(title))
-    figure, all_axes = new_figure(width, height, columns=len(grids), width_ratios=widths)
+    figure, all_axes = new_figure(width, height, columns=len(grids), title=title, width_ratios=widths)
     arrays = {name: grid.detach().double().cpu().numpy() for name, grid in grids.items()}
     everything = np.concatenate([values.ravel() for values in arrays.values()])
     for axes, (name, values) in zip(np.atleast_1d(all_axes), arrays.items(), strict=True):
@@ -331,8 +310,6 @@ def plot_numbers(
         axes.set(xticks=[], yticks=[], anchor="NW")
         axes.spines[:].set_visible(False)
         axes.set_title(name, fontsize=9)
-    if title:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     return figure
 
 
@@ -343,13 +320,14 @@ def plot_shares(bars: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
     """
     figure, axes = new_figure(8, 1.3 + 0.62 * len(bars))
     parts = list(dict.fromkeys(part for bar in bars.values() for part in bar))
+    colors = {part: COLORS[k % len(COLORS)] for k, part in enumerate(parts)}
     for row, bar in enumerate(bars.values()):
         total, left = sum(bar.values()), 0.0
         if total <= 0 or min(bar.values()) < 0:
             raise ValueError(f"expected parts that are not negative and add up to more than 0, got {dict(bar)}")
         for part, value in bar.items():
-            share, color = value / total, COLORS[parts.index(part) % len(COLORS)]
-            axes.barh(row, share, left=left, color=color, edgecolor="white", height=0.62)
+            share = value / total
+            axes.barh(row, share, left=left, color=colors[part], edgecolor="white", height=0.62)
             if share > 0.04:
                 axes.text(left + share / 2, row, f"{part}\n{share:.0%}", ha="center", va="center", fontsize=8)
             left += share
@@ -357,18 +335,13 @@ def plot_shares(bars: Mapping[str, Mapping[str, float]], *, title: str) -> Figur
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="share", title=title)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
-    handles = [mpl.patches.Patch(color=COLORS[k % len(COLORS)], label=part) for k, part in enumerate(parts)]
+    handles = [mpl.patches.Patch(color=color, label=part) for part, color in colors.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(8, len(parts)))
     return figure
 
 
 def plot_sweep(
-    curves: Mapping[str, Mapping[float, Sequence[float]]],
-    *,
-    xlabel: str,
-    ylabel: str,
-    title: str,
-    percent: bool = True,
+    curves: Mapping[str, Mapping[float, Sequence[float]]], *, xlabel: str, ylabel: str, title: str, percent: bool = True
 ) -> Figure:
     """Draw runs over a range of settings: a dot a run (seed), a line through the means, the settings equally spaced.
 
