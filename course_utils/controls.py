@@ -159,8 +159,9 @@ def wide() -> dict:
 
 def readout(knob: widgets.Widget) -> str:
     """Return a knob's value as the knob shows it: a label, on or off, a number with the slider's decimals."""
-    if hasattr(knob, "label"):
-        return str(knob.label)
+    if hasattr(knob, "options"):
+        option = knob.options[knob.index]  # `label` is empty until a slider has been moved
+        return str(option[0] if isinstance(option, tuple) else option)
     if isinstance(knob.value, bool):
         return "on" if knob.value else "off"
     return f"{knob.value:{knob.readout_format}}".replace("-", "−")
@@ -212,8 +213,9 @@ def text_writer() -> Callable[..., None]:
         places = np.column_stack(np.broadcast_arrays(x, y))
         shapes = [shape(text, size, width) for text in texts]
         moved = [Path(one.vertices + place, one.codes) for one, place in zip(shapes, places, strict=True)]
-        axes.add_patch(
-            PathPatch(Path.make_compound_path(*moved), **{"color": "black", "linewidth": 0, "zorder": 5, **style})
+        shape_of_all = PathPatch(
+            Path.make_compound_path(*moved), **{"color": "black", "linewidth": 0, "zorder": 5} | style
         )
+        axes.add_artist(shape_of_all)  # not add_patch, which would look for the extent of every curve
 
     return write

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Rectangle, StepPatch
 from torch import Tensor
 
 from course_utils.controls import Control, choice, menu, slider
@@ -59,7 +59,9 @@ def draw_channel(
     values, marks = all_values[companions - 1], all_values[:, 0].numpy()
     mark = marks[companions - 1]
     counts, _ = np.histogram(values.clamp(-7, 7), EDGES)
-    axes.stairs(counts / batch_size, EDGES, fill=True, color=COLORS[0], label="images of the batch")
+    axes.add_artist(
+        StepPatch(counts / batch_size, EDGES, facecolor=COLORS[0], linewidth=0, label="images of the batch")
+    )
     axes.plot(marks, [0.8] * DRAWS, "|", color="0.3", markersize=14, label="marked image, all 20 draws")
     axes.plot(mark, 0.92, "v", color=COLORS[2], markersize=11, label="marked image, this draw")
     return (
@@ -124,11 +126,11 @@ def draw_gamma_beta(curve: Axes, shares: Axes, *, gamma: float, beta: float) -> 
     curve.plot(x, gamma * x + beta, "--", color="0.4", label="y = γx + β")
     curve.plot(x, np.maximum(gamma * x + beta, 0), color=COLORS[0], linewidth=2.5, label="ReLU(y)")
     for values, style in (
-        (y[zero], {"fill": True, "color": "0.75", "label": "y, set to 0 by ReLU"}),
-        (y[~zero], {"fill": True, "color": COLORS[0], "label": "y, passed by ReLU"}),
-        (NORMAL, {"color": "black", "label": "x"}),
+        (y[zero], {"facecolor": "0.75", "linewidth": 0, "label": "y, set to 0 by ReLU"}),
+        (y[~zero], {"facecolor": COLORS[0], "linewidth": 0, "label": "y, passed by ReLU"}),
+        (NORMAL, {"fill": False, "label": "x"}),
     ):
-        shares.stairs(np.histogram(values, BARS)[0] / len(y), BARS, **style)
+        shares.add_artist(StepPatch(np.histogram(values, BARS)[0] / len(y), BARS, **style))
     return (
         f"y has mean {decimals(y.mean())} and sd {decimals(y.std())}. ReLU sets {zero.mean():.1%} of the values to 0. "
         f"{relu_text(gamma, zero.mean())}"
@@ -185,10 +187,10 @@ def draw_axes(axes: Axes, *, norm: str, groups: int, image: int, channel: int) -
     shades = torch.where(shared, SHARED, (row + column) % 2).numpy()
     axes.pcolormesh(shades, cmap=SHADES, vmin=0, vmax=2, edgecolors="white", linewidth=3)
     axes.add_patch(Rectangle((channel + 0.03, image + 0.03), 0.94, 0.94, fill=False, linewidth=2.5, zorder=4))
-    lines = np.arange(1, 10) / 10  # the H·W numbers of the framed map
-    style = {"color": "white", "linewidth": 0.8, "zorder": 2}
-    axes.hlines(image + lines, channel + 0.05, channel + 0.95, **style)
-    axes.vlines(channel + lines, image + 0.05, image + 0.95, **style)
+    lines = np.arange(1, 10) / 10  # between the H·W numbers of the framed map
+    across, along = np.repeat(lines, 3), np.tile([0.05, 0.95, np.nan], len(lines))  # NaN: the pen is lifted
+    x, y = np.concatenate([across, along]), np.concatenate([along, across])
+    axes.plot(channel + x, image + y, color="white", linewidth=0.8)
     means, count = (int(row.max()) + 1) * (int(column.max()) + 1), int(shared.sum()) * H * W
     return (
         f"for x of shape ({B}, {C}, {H}, {W}) there {'is' if means == 1 else 'are'} {means} means, each over "
