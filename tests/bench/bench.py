@@ -1,8 +1,9 @@
-"""Compare the course's shared code with the plain way, in one run: `make bench`.
+"""Compare the course's shared code with the plain way, in one run: `make bench`, or `make bench ARGS="lenet floor"`.
 
 Each row runs its two sides in turn (A B, B A, A B, …) and prints the median of the pairs' ratios, so that a machine
-that slows down hurts both sides alike. The first row compares a training with itself: when that ratio leaves
-0.98 … 1.02, the machine was too busy for the other rows to mean much.
+that slows down hurts both sides alike. First a training is compared with itself, by more and more pairs until that
+ratio lies in 0.98 … 1.02; where it never does, the machine is too busy for the other rows to mean much.
+How fast controls redraw is no comparison: a test holds it.
 """
 
 import argparse
@@ -12,7 +13,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NamedTuple
 
 import torch
 import torchvision
@@ -22,73 +25,112 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms import Compose, Normalize, ToTensor, v2
 
 from course_utils.augmentation import random_crop, random_flip
-from course_utils.data import ImageData, channel_statistics, load_images, locate, make_loader
+from course_utils.data import BatchLoader, ImageData, channel_statistics, load_images, locate, make_loader
 from course_utils.models import lenet5, two_conv_net
-from course_utils.training import classification_step, fit
-from course_utils.widgets import (
-    convolution_arithmetic,
-    convolution_stepper,
-    data_augmentation,
-    drawing,
-    first_network,
-    lenet,
-    mnist_dnn,
-    pooling,
-    start_here,
-)
-from course_utils.widgets.canvas import Explorer
+from course_utils.training import Step, bfloat16_step, classification_step, fit
 
-IMAGES = 6000  # a tenth of an epoch: ratios of seconds are the same, and the run stays short
 BATCH = 64
+IMAGES = 94 * BATCH  # a tenth of MNIST: ratios of seconds are the same, and the run stays short
+LEAST, MOST = 9, 27  # pairs a row
+ROW_SECONDS, SELF_SECONDS = 20, 60  # no new pair begins after so long (at least three are run), nor in A/A
+
+Work = Callable[[], None]
+
+
+class Row(NamedTuple):
+    """A comparison: what it is called, what makes its two sides ready to run, and which ratio A / B is the goal."""
+
+    name: str
+    a: Callable[[], Work]
+    b: Callable[[], Work]
+    goal: str
 
 
 def main() -> None:
-    """Measure everything and print one row a comparison."""
+    """Measure the rows asked for, or all, and print one line each."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=9, help="pairs a row (default and least: 9)")
-    pairs = max(9, parser.parse_args().pairs)
+    parser.add_argument("words", nargs="*", help="only rows whose name contains one of these words (all by default)")
+    parser.add_argument("--list", action="store_true", help="print the rows' names and stop")
+    options = parser.parse_args()
     train = load_images("mnist", "train")
     train = train.select(torch.arange(min(IMAGES, len(train))))
-    print(f"{train}; batches of {BATCH}; torch {torch.__version__}, {torch.get_num_threads()} threads; {pairs} pairs\n")
-    print(f"{'A / B':<66} {'ratio':>7}   {'pairs':>13}   goal")
-    busy = (
-        not 0.98 <= compare("A/A: one epoch, ours / the same", ours(train), ours(train), pairs, "0.98 to 1.02") <= 1.02
+    words = [word.lower() for word in options.words] or [""]
+    rows = [row for row in all_rows(train) if any(word in row.name.lower() for word in words)]
+    if options.list:
+        print(*(row.name for row in rows), sep="\n")
+        return
+    print(f"{train}; batches of {BATCH}; torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    print(f"{'A / B':<62} {'ratio':>6}   {'quarter … three quarters':^24} pairs  goal")
+    start = time.perf_counter()
+    itself = Row(
+        "A/A: LeNet-5, ours / the same", partial(ours, train, lenet5), partial(ours, train, lenet5), "0.98–1.02"
     )
-    compare("data pass: torchvision per image / resident tensors", plain_pass(train), our_pass(train), pairs, "")
-    compare("dense net, one epoch: plain torchvision loop / ours", plain(train), ours(train), pairs, "≥ 3.5")
-    for name, make, goal in [("LeNet-5", lenet5, "≥ 2.2"), ("two-conv net", two_conv_net, "≥ 2.4")]:
-        compare(f"{name}, one epoch: plain torchvision loop / ours", plain(train, make), ours(train, make), pairs, goal)
-    compare("dense net: ours / the same steps on one batch in memory", ours(train), floor(train), pairs, "≤ 1.05")
-    compare("fit with its default callbacks / a bare loop", with_fit(train, 5), repeat(ours(train), 5), pairs, "≤ 1.02")
-    name = "augmented CIFAR pass: torchvision per sample / ours by batches"
-    compare(name, augmented_per_sample(photos()), augmented_by_batches(photos()), pairs, "≥ 10")
-    compare_imports(pairs)
-    redraws()
-    if busy:
-        print("\nThe machine was busy: the first ratio left 0.98 … 1.02. Close other programs and run again.")
+    ratio, pairs = compare(itself, LEAST, SELF_SECONDS, until=is_calm)
+    for row in rows:
+        compare(row, pairs, ROW_SECONDS)
+    print(f"\n{time.perf_counter() - start:.0f} seconds in all.")
+    if not is_calm(ratio):
+        print(f"The machine was busy: A/A was {ratio:.3f} after {pairs} pairs. Close other programs and run again.")
 
 
-def compare(name: str, a: Callable, b: Callable, pairs: int, goal: str) -> float:
-    """Time A and B in turn, after one warm-up of each, and print the median of A / B."""
+def is_calm(ratio: float) -> bool:
+    """Say whether the ratio of a training to itself is near enough to 1."""
+    return 0.98 <= ratio <= 1.02
+
+
+def compare(row: Row, pairs: int, seconds: float, until: Callable[[float], bool] | None = None) -> tuple[float, int]:
+    """Time A and B in turn, after a warm-up of each; print and return the median of A / B, and the number of pairs.
+
+    `until` says of a median whether more pairs, up to MOST, are needless.
+    """
+    a, b = row.a(), row.b()
     a(), b()
-    ratios = []
-    for k in range(pairs):
-        first, second = (a, b) if k % 2 == 0 else (b, a)
-        seconds = {first: timed(first), second: timed(second)}
-        ratios.append(seconds[a] / seconds[b])
-    middle = statistics.median(ratios)
-    print(f"{name:<66} {middle:7.3f}   {min(ratios):5.2f} … {max(ratios):5.2f}   {goal}", flush=True)
-    return middle
+    ratios, start = [], time.perf_counter()
+    while len(ratios) < pairs or (until and not until(statistics.median(ratios)) and len(ratios) < MOST):
+        if len(ratios) >= 3 and time.perf_counter() - start > seconds:
+            break
+        first, second = (a, b) if len(ratios) % 2 == 0 else (b, a)
+        took = {first: timed(first), second: timed(second)}
+        ratios.append(took[a] / took[b])
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    print(f"{row.name:<62} {middle:6.3f}   {low:10.3f} … {high:<11.3f} {len(ratios):5}  {row.goal}", flush=True)
+    return middle, len(ratios)
 
 
-def timed(work: Callable) -> float:
+def timed(work: Work) -> float:
     """Return the seconds that one call takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
-# ------------------------------------------------------------------------------------------------- what is compared
+def all_rows(train: ImageData) -> Iterable[Row]:
+    """List what is compared, in the order of PERFORMANCE: the course's promises."""
+    goals = {lenet5: ("≥ 2.7", "≥ 3.2"), two_conv_net: ("≥ 2.3", "≥ 3.4"), dense_net: ("≥ 4", "")}
+    names = {lenet5: "LeNet-5", two_conv_net: "two-conv net", dense_net: "dense net"}
+    for make, (goal, goal_in_16_bits) in goals.items():
+        torchvision_loop, name = partial(plain, train, make), names[make]
+        yield Row(f"{name}: plain torchvision loop / ours", torchvision_loop, partial(ours, train, make), goal)
+        in_16_bits = partial(ours, train, make, step=bfloat16_step)
+        yield Row(
+            f"{name}: plain torchvision loop / ours, bfloat16_step", torchvision_loop, in_16_bits, goal_in_16_bits
+        )
+        yield Row(f"{name}: ours / floor", partial(ours, train, make), partial(floor, train, make), "≤ 1.05")
+        if make is not dense_net:
+            wide = partial(ours, train, make, memory_format=torch.channels_last)
+            yield Row(f"{name}: ours / ours, the model in channels_last too", partial(ours, train, make), wide, "")
+    fitted, bare = partial(with_fit, train, epochs=5), partial(ours, train, dense_net, epochs=5)
+    yield Row("fit with its default callbacks / a bare loop", fitted, bare, "≤ 1.02")
+    per_image, by_batches = (partial(go_through, loader(train)) for loader in (plain_loader, our_loader))
+    yield Row("data pass: torchvision per image / ours", per_image, by_batches, "")
+    yield Row("augmented photos: per sample / ours", augmented_per_sample, augmented_by_batches, "≥ 15")
+    course = "from course_utils import augmentation, callbacks, data, exercises, models, runtime, tracing, training"
+    yield Row("import: the course's modules / torch", fresh(course), fresh("import torch"), "≤ 1.1")
+    pictures = "import torch, matplotlib.figure"
+    yield Row("import: … and plotting / torch, matplotlib", fresh(f"{course}, plotting"), fresh(pictures), "≤ 1.1")
+
+
+# --------------------------------------------------------------------------------------------------------- training
 
 
 def dense_net() -> nn.Sequential:
@@ -106,12 +148,69 @@ def plain_loader(train: ImageData) -> DataLoader:
     return DataLoader(Subset(dataset, range(len(train))), batch_size=BATCH, shuffle=True)
 
 
-def our_loader(train: ImageData):
+def our_loader(train: ImageData) -> BatchLoader:
     """Return the course's loader."""
     return make_loader(train, BATCH, shuffle=True, statistics=channel_statistics(train))
 
 
-def go_through(loader) -> Callable:
+def training(loader: Iterable, make: Callable, loss_of: Callable, *, epochs: int = 1, **layout) -> Work:
+    """Return epochs of a bare loop with plain SGD and momentum, which go on where the last call ended."""
+    torch.manual_seed(0)
+    model = make().to(**layout) if layout else make()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.5)
+
+    def work() -> None:
+        for _ in range(epochs):
+            for batch in loader:
+                loss = loss_of(model, batch)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+    return work
+
+
+def plain(train: ImageData, make: Callable) -> Work:
+    """The loop of most tutorials; it asks for the loss and counts right answers in every batch."""
+
+    def loss_of(model: nn.Module, batch: list) -> torch.Tensor:
+        images, labels = batch
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
+        loss.item(), (logits.argmax(dim=1) == labels).sum().item()
+        return loss
+
+    return training(plain_loader(train), make, loss_of)
+
+
+def ours(train: ImageData, make: Callable, *, step: Step = classification_step, **options) -> Work:
+    """The course's loader and step without anything around them."""
+    return training(our_loader(train), make, lambda model, batch: step(model, batch)["loss"], **options)
+
+
+def floor(train: ImageData, make: Callable) -> Work:
+    """The same number of steps on one batch that is already there: no loader can be faster."""
+    loader = our_loader(train)
+    batch = next(iter(loader))
+    return training([batch] * len(loader), make, lambda model, batch: classification_step(model, batch)["loss"])
+
+
+def with_fit(train: ImageData, epochs: int) -> Work:
+    """The same epochs through one `fit`, as a chapter calls it, with its progress bar writing to nowhere."""
+    model, loader = dense_net(), our_loader(train)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.5)
+
+    def work() -> None:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            fit(model, loader, optimizer=optimizer, epochs=epochs)
+
+    return work
+
+
+# ------------------------------------------------------------------------------------------------- data and imports
+
+
+def go_through(loader: Iterable) -> Work:
     """Return a pass over a loader without training."""
 
     def work() -> None:
@@ -119,14 +218,6 @@ def go_through(loader) -> Callable:
             pass
 
     return work
-
-
-def plain_pass(train: ImageData) -> Callable:
-    return go_through(plain_loader(train))
-
-
-def our_pass(train: ImageData) -> Callable:
-    return go_through(our_loader(train))
 
 
 def photos() -> ImageData:
@@ -140,15 +231,9 @@ class PerSample(Dataset):
 
     def __init__(self, data: ImageData) -> None:
         mean, std = (values.tolist() for values in channel_statistics(data))
+        to_floats = [v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)]
         self.data = data
-        self.transform = v2.Compose(
-            [
-                v2.RandomCrop(32, padding=4),
-                v2.RandomHorizontalFlip(),
-                v2.ToDtype(torch.float32, scale=True),
-                v2.Normalize(mean, std),
-            ]
-        )
+        self.transform = v2.Compose([v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), *to_floats])
 
     def __len__(self) -> int:
         return len(self.data)
@@ -157,12 +242,13 @@ class PerSample(Dataset):
         return self.transform(self.data.images[k]), self.data.labels[k]
 
 
-def augmented_per_sample(data: ImageData) -> Callable:
-    return go_through(DataLoader(PerSample(data), batch_size=BATCH, shuffle=True))
+def augmented_per_sample() -> Work:
+    return go_through(DataLoader(PerSample(photos()), batch_size=BATCH, shuffle=True))
 
 
-def augmented_by_batches(data: ImageData) -> Callable:
+def augmented_by_batches() -> Work:
     """The same three changes, a draw an image too, but of whole batches."""
+    data = photos()
     mean, std = (values.view(3, 1, 1) for values in channel_statistics(data))
 
     def transform(images: torch.Tensor) -> torch.Tensor:
@@ -171,115 +257,9 @@ def augmented_by_batches(data: ImageData) -> Callable:
     return go_through(make_loader(data, BATCH, shuffle=True, transform=transform))
 
 
-def training(loader, step: Callable, make: Callable) -> Callable:
-    """Return one epoch of a bare loop over `loader` with plain SGD and momentum, from the same start each time."""
-    torch.manual_seed(0)
-    model = make()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.5)
-
-    def work() -> None:
-        for batch in loader:
-            loss = step(model, batch)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-
-    return work
-
-
-def plain(train: ImageData, make: Callable = dense_net) -> Callable:
-    """The loop of most tutorials; it asks for the loss and counts right answers in every batch."""
-
-    def step(model: nn.Module, batch: list) -> torch.Tensor:
-        images, labels = batch
-        logits = model(images)
-        loss = F.cross_entropy(logits, labels)
-        loss.item(), (logits.argmax(dim=1) == labels).sum().item()
-        return loss
-
-    return training(plain_loader(train), step, make)
-
-
-def bare_step(model: nn.Module, batch: tuple) -> torch.Tensor:
-    """The course's step without anything around it."""
-    return classification_step(model, batch)["loss"]
-
-
-def ours(train: ImageData, make: Callable = dense_net) -> Callable:
-    return training(our_loader(train), bare_step, make)
-
-
-def floor(train: ImageData) -> Callable:
-    """The same number of steps on one batch that is already there: no loader can be faster."""
-    loader = our_loader(train)
-    batch = next(iter(loader))
-    return training([batch] * len(loader), bare_step, dense_net)
-
-
-def repeat(work: Callable, times: int) -> Callable:
-    """Return `work` done several times."""
-    return lambda: [work() for _ in range(times)]
-
-
-def with_fit(train: ImageData, epochs: int) -> Callable:
-    """The same epochs through one `fit`, as a chapter calls it, with its progress bar writing to nowhere."""
-    model, loader = dense_net(), our_loader(train)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.5)
-
-    def work() -> None:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            fit(model, loader, optimizer=optimizer, epochs=epochs)
-
-    return work
-
-
-def compare_imports(pairs: int) -> None:
-    """Time fresh interpreters that import torch alone, the course's modules, and the libraries behind the pictures."""
-    course = "from course_utils import callbacks, checks, data, runtime, tracing, training"
-    pictures = "import torch, matplotlib.figure, ipywidgets"
-    everything = f"{course}; from course_utils import plotting; from course_utils.widgets import mnist_dnn"
-    compare("import of the course's modules / import torch", fresh(course), fresh("import torch"), pairs, "≤ 1.1")
-    name = "… with plotting and controls / torch, matplotlib, ipywidgets"
-    compare(name, fresh(everything), fresh(pictures), pairs, "≤ 1.1")
-
-
-def fresh(statement: str) -> Callable:
-    """Return a run of a statement in a new interpreter."""
-    return lambda: subprocess.run([sys.executable, "-c", statement], check=True)
-
-
-def redraws() -> None:
-    """Print the median time of a redraw of each control, in the kernel."""
-    rows = torch.rand(10_000, 3)
-    losses = {(rate, size): torch.rand(300).tolist() for rate in (0.01, 0.1) for size in (1, 64)}
-    explorers = {
-        "00 wave": start_here.wave_explorer(),
-        "01 neuron": first_network.neuron_explorer(rows, (rows.sum(dim=1) > 1).long()),
-        "01 descent": first_network.descent_explorer(losses, dict.fromkeys(losses, 0.5), 0.9),
-        "03 valley": mnist_dnn.valley_explorer(),
-        "04 stepper": convolution_stepper.stepper_explorer(),
-        "04 output size": convolution_arithmetic.output_size_explorer(),
-        "04 receptive field": convolution_arithmetic.receptive_field_explorer(torch.rand(28, 28)),
-        "04 pooling": pooling.pooling_explorer(),
-        "05 activations": lenet.activation_explorer(*networks_and_digits(), mean=0.1307, std=0.3081),
-        "05 draw a digit": drawing.draw_a_digit(networks_and_digits()[0], mean=0.1307, std=0.3081),
-        "09 gallery": data_augmentation.gallery_explorer(*networks_and_digits()[1:]),
-    }
-    explorers["05 draw a digit"].controls["drawing"].value = bytes(255 * (k % 280 > 130) for k in range(280 * 280))
-    print(f"\n{'redraw of a control, in the kernel':<66} {'median':>7}           goal")
-    for name, explorer in explorers.items():
-        print(f"{name:<66} {1000 * redraw_seconds(explorer):5.1f} ms           ≤ 30 ms")
-
-
-def networks_and_digits() -> tuple:
-    """Return two networks by name, and images and labels that they read."""
-    images = torch.randint(256, (100, 1, 28, 28), dtype=torch.uint8)
-    return {"a": lenet5(), "b": lenet5()}, images, torch.arange(100) % 10
-
-
-def redraw_seconds(explorer: Explorer, times: int = 25) -> float:
-    """Return the median seconds of a redraw."""
-    return statistics.median(timed(explorer.redraw) for _ in range(times))
+def fresh(statement: str) -> Callable[[], Work]:
+    """Return what makes a run of a statement in a new interpreter."""
+    return lambda: partial(subprocess.run, [sys.executable, "-c", statement], check=True)
 
 
 if __name__ == "__main__":
