@@ -20,6 +20,8 @@ from PIL import Image
 
 from course_utils.plotting import COLORS
 
+Legends = Sequence[tuple[Axes | Figure, dict]]
+
 
 class Control(widgets.VBox):
     """Knobs, a text and a picture that follow each other.
@@ -32,21 +34,16 @@ class Control(widgets.VBox):
     a Figure and the arguments of its `legend`.
     """
 
-    def __init__(
-        self,
-        draw: Callable[..., str],
-        axes: Axes | Iterable[Axes],
-        /,
-        *,
-        legends: Sequence[tuple[Axes | Figure, dict]] = (),
-        **knobs: widgets.Widget,
-    ) -> None:
+    def __init__(self, draw: Callable, axes: Axes | Iterable[Axes], /, *, legends: Legends = (), **knobs) -> None:
         self.draw, self.axes, self.knobs = draw, [axes] if isinstance(axes, Axes) else list(axes), knobs
         for one in self.axes:
             one.autoscale_view()
             one.set_autoscale_on(False)  # a drawing must not move the frame
         self.fixed = set(self.artists())
-        self.make_legends(legends)
+        if legends:
+            self.draw(*self.axes, **self.values())
+            self.fixed |= {place.legend(**style) for place, style in legends}
+            self.wipe()
         figure = self.axes[0].figure
         figure.set_dpi(120)
         self.canvas = FigureCanvasAgg(figure)
@@ -63,13 +60,6 @@ class Control(widgets.VBox):
     def artists(self) -> list[Artist]:
         """Return all that is in the axes, in the order in which it was added."""
         return [artist for one in self.axes for artist in one.get_children()]
-
-    def make_legends(self, legends: Sequence[tuple[Axes | Figure, dict]]) -> None:
-        """Make the legends while a first drawing is there; they stay when it goes."""
-        if legends:
-            self.draw(*self.axes, **self.values())
-            self.fixed |= {place.legend(**style) for place, style in legends}
-            self.wipe()
 
     def wipe(self) -> None:
         """Remove what the drawing function has added."""
@@ -113,14 +103,12 @@ class Control(widgets.VBox):
         Image.fromarray(np.asarray(self.canvas.buffer_rgba())).convert("RGB").save(buffer, "png", compress_level=1)
         return buffer.getvalue()
 
-    def _repr_mimebundle_(self, **kwargs) -> tuple[dict, dict]:
+    def _repr_mimebundle_(self, **kwargs) -> dict:
         """Show the control where a front end has widgets; elsewhere the still picture and its text."""
-        bundle = super()._repr_mimebundle_(**kwargs) or {}
-        data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         still = {"text/plain": self.plain_text}
         if self.image.value:
             still["image/png"] = base64.b64encode(self.image.value).decode()
-        return {**data, **still}, metadata
+        return super()._repr_mimebundle_(**kwargs) | still
 
 
 # ------------------------------------------------------------------------------------------------------------- knobs
@@ -177,13 +165,13 @@ def add_boxes(axes: Axes, x: Sequence, y: Sequence, width: Sequence = 1, height:
     axes.add_collection(PolyCollection(np.moveaxis(corners, -1, 0), **style), autolim=False)
 
 
-def set_up_logits(axes: Axes, logits: np.ndarray, title: str) -> None:
+def set_up_logits(axes: Axes, logits: np.ndarray, **labels) -> None:
     """Frame `draw_logits` by all logits (N, classes) that may be shown, with room for what a change adds."""
-    low, high = logits.min(), logits.max()
+    low, high, classes = logits.min(), logits.max(), logits.shape[1]
     room = 0.25 * (high - low)
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set(xlim=(-0.8, logits.shape[1] - 0.2), ylim=(min(low, 0) - room, max(high, 0) + room), title=title)
-    axes.set(xlabel="class", xticks=range(logits.shape[1]))
+    axes.set(xlim=(-0.89, classes - 0.11), ylim=(min(low, 0) - room, max(high, 0) + room))
+    axes.set(**{"xlabel": "class", "xticks": range(classes)} | labels)
 
 
 def draw_logits(axes: Axes, before: np.ndarray, after: np.ndarray | None) -> None:
@@ -213,9 +201,7 @@ def text_writer() -> Callable[..., None]:
         places = np.column_stack(np.broadcast_arrays(x, y))
         shapes = [shape(text, size, width) for text in texts]
         moved = [Path(one.vertices + place, one.codes) for one, place in zip(shapes, places, strict=True)]
-        shape_of_all = PathPatch(
-            Path.make_compound_path(*moved), **{"color": "black", "linewidth": 0, "zorder": 5} | style
-        )
-        axes.add_artist(shape_of_all)  # not add_patch, which would look for the extent of every curve
+        style = {"color": "black", "linewidth": 0, "zorder": 5} | style
+        axes.add_artist(PathPatch(Path.make_compound_path(*moved), **style))  # add_patch would measure every curve
 
     return write

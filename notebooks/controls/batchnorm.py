@@ -125,16 +125,17 @@ def draw_gamma_beta(curve: Axes, shares: Axes, *, gamma: float, beta: float) -> 
     zero = y <= 0
     curve.plot(x, gamma * x + beta, "--", color="0.4", label="y = γx + β")
     curve.plot(x, np.maximum(gamma * x + beta, 0), color=COLORS[0], linewidth=2.5, label="ReLU(y)")
-    for values, style in (
-        (y[zero], {"facecolor": "0.75", "linewidth": 0, "label": "y, set to 0 by ReLU"}),
-        (y[~zero], {"facecolor": COLORS[0], "linewidth": 0, "label": "y, passed by ReLU"}),
-        (NORMAL, {"fill": False, "label": "x"}),
-    ):
-        shares.add_artist(StepPatch(np.histogram(values, BARS)[0] / len(y), BARS, **style))
+    shares.add_artist(steps(y[zero], facecolor="0.75", label="y, set to 0 by ReLU"))
+    shares.add_artist(steps(y[~zero], facecolor=COLORS[0], label="y, passed by ReLU"))
     return (
         f"y has mean {decimals(y.mean())} and sd {decimals(y.std())}. ReLU sets {zero.mean():.1%} of the values to 0. "
         f"{relu_text(gamma, zero.mean())}"
     )
+
+
+def steps(values: np.ndarray, **style) -> StepPatch:
+    """Return the histogram of some of 1000 values, as shares of all of them."""
+    return StepPatch(np.histogram(values, BARS)[0] / 1000, BARS, **{"linewidth": 0} | style)
 
 
 def relu_text(gamma: float, zeros: float) -> str:
@@ -154,6 +155,7 @@ def gamma_beta_explorer() -> Control:
     for line in (curve.axhline, curve.axvline, shares.axvline):
         line(0, color="0.8", linewidth=0.8)
     curve.set(xlim=(-3, 3), ylim=(-4, 8), xlabel="normalized value x")
+    shares.add_artist(steps(NORMAL, fill=False, linewidth=1, label="x", animated=True))  # above the bars
     shares.set(xlim=(-13, 13), ylim=(0, 0.5), xlabel="value", ylabel="share of the values")
     return Control(
         draw_gamma_beta,
@@ -186,7 +188,7 @@ def draw_axes(axes: Axes, *, norm: str, groups: int, image: int, channel: int) -
     shared = (row == row[image, channel]) & (column == column[image, channel])
     shades = torch.where(shared, SHARED, (row + column) % 2).numpy()
     axes.pcolormesh(shades, cmap=SHADES, vmin=0, vmax=2, edgecolors="white", linewidth=3)
-    axes.add_patch(Rectangle((channel + 0.03, image + 0.03), 0.94, 0.94, fill=False, linewidth=2.5, zorder=4))
+    axes.add_artist(Rectangle((channel + 0.03, image + 0.03), 0.94, 0.94, fill=False, linewidth=2.5, zorder=4))
     lines = np.arange(1, 10) / 10  # between the H·W numbers of the framed map
     across, along = np.repeat(lines, 3), np.tile([0.05, 0.95, np.nan], len(lines))  # NaN: the pen is lifted
     x, y = np.concatenate([across, along]), np.concatenate([along, across])
