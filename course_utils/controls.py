@@ -12,15 +12,12 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
-from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from PIL import Image
 
 from course_utils.plotting import COLORS
-
-Legends = Sequence[tuple[Axes | Figure, dict]]
 
 
 class Control(widgets.VBox):
@@ -34,7 +31,9 @@ class Control(widgets.VBox):
     a Figure and the arguments of its `legend`.
     """
 
-    def __init__(self, draw: Callable, axes: Axes | Iterable[Axes], /, *, legends: Legends = (), **knobs) -> None:
+    def __init__(
+        self, draw: Callable, axes: Axes | Iterable[Axes], /, *, legends: Sequence[tuple] = (), **knobs
+    ) -> None:
         self.draw, self.axes, self.knobs = draw, [axes] if isinstance(axes, Axes) else list(axes), knobs
         for one in self.axes:
             one.autoscale_view()
@@ -75,7 +74,7 @@ class Control(widgets.VBox):
 
     def settings(self) -> str:
         """Name every knob and its value as a reader sees them: γ (scale) = 1.25, mode = train."""
-        named = [knob for knob in self.knobs.values() if getattr(knob, "description", "")]
+        named = [knob for knob in self.knobs.values() if hasattr(knob, "description")]
         return ", ".join(f"{knob.description} = {readout(knob)}" for knob in named)
 
     def redraw(self, change: dict | None = None) -> None:
@@ -89,9 +88,9 @@ class Control(widgets.VBox):
             self.plain_text = f"{what}: {error}"
             self.text.value = f"<p role='alert'><b>{what}:</b> {escape(str(error))}</p>"
             self.image.layout.visibility = "hidden"  # the old picture would belong to other values
-            return
-        self.text.value = f"<p>{escape(self.plain_text)}</p>"
-        self.image.layout.visibility = "visible"
+        else:
+            self.text.value = f"<p>{escape(self.plain_text)}</p>"
+            self.image.layout.visibility = "visible"
 
     def png(self) -> bytes:
         """Return the picture as it is now: the background, and on it what the drawing function has added."""
@@ -114,9 +113,7 @@ class Control(widgets.VBox):
 # ------------------------------------------------------------------------------------------------------------- knobs
 
 
-def slider(
-    description: str, value: float, low: float, high: float, step: float
-) -> widgets.IntSlider | widgets.FloatSlider:
+def slider(description: str, value: float, low: float, high: float, step: float) -> widgets.Widget:
     """Return a slider that redraws while it is dragged; with whole steps its values are ints."""
     track = {"value": value, "min": low, "max": high, "step": step, "description": description, **wide()}
     if isinstance(step, int):
@@ -146,7 +143,9 @@ def wide() -> dict:
 
 
 def readout(knob: widgets.Widget) -> str:
-    """Return a knob's value as the knob shows it: a label, on or off, a number with the slider's decimals."""
+    """Return a knob's value as the knob shows it: its own summary, a label, on or off, a number with its decimals."""
+    if hasattr(knob, "summary"):
+        return knob.summary
     if hasattr(knob, "options"):
         option = knob.options[knob.index]  # `label` is empty until a slider has been moved
         return str(option[0] if isinstance(option, tuple) else option)
@@ -167,8 +166,7 @@ def add_boxes(axes: Axes, x: Sequence, y: Sequence, width: Sequence = 1, height:
 
 def set_up_logits(axes: Axes, logits: np.ndarray, **labels) -> None:
     """Frame `draw_logits` by all logits (N, classes) that may be shown, with room for what a change adds."""
-    low, high, classes = logits.min(), logits.max(), logits.shape[1]
-    room = 0.25 * (high - low)
+    low, high, room, classes = logits.min(), logits.max(), 0.25 * np.ptp(logits), logits.shape[1]
     axes.axhline(0, color="black", linewidth=0.8)
     axes.set(xlim=(-0.89, classes - 0.11), ylim=(min(low, 0) - room, max(high, 0) + room))
     axes.set(**{"xlabel": "class", "xticks": range(classes)} | labels)
@@ -201,7 +199,7 @@ def text_writer() -> Callable[..., None]:
         places = np.column_stack(np.broadcast_arrays(x, y))
         shapes = [shape(text, size, width) for text in texts]
         moved = [Path(one.vertices + place, one.codes) for one, place in zip(shapes, places, strict=True)]
-        style = {"color": "black", "linewidth": 0, "zorder": 5} | style
-        axes.add_artist(PathPatch(Path.make_compound_path(*moved), **style))  # add_patch would measure every curve
+        patch = PathPatch(Path.make_compound_path(*moved), **{"color": "black", "linewidth": 0, "zorder": 5} | style)
+        axes.add_artist(patch)  # add_patch would measure every curve
 
     return write
