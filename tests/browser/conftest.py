@@ -1,7 +1,7 @@
 """Real JupyterLab in a headless Chromium: these tests see what a student sees.
 
-Each test names its notebook as the parameter of the fixture `notebook`, so pytest runs the tests of one notebook after
-each other: it is opened and run once for all of them. With `-n 2` two workers share the notebooks; each has
+Each test names its notebook as the parameter of the fixture `notebook`. The tests of one notebook run after each other,
+so it is opened and run once for all of them. With `-n 2` two workers share the notebooks; each has
 a server, kernels and a browser of its own.
 COURSE_SCREENSHOTS=folder keeps a picture of every control and of every figure, for a person to look at.
 """
@@ -71,6 +71,13 @@ OWN_NOTEBOOKS = {
         "drive": "",
     },
 }
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of one notebook after each other, in the order in which they are written."""
+    names = {item: item.callspec.params["notebook"] for item in items if ROOT / "tests/browser" in item.path.parents}
+    items.sort(key=lambda item: (names[item], item.location[:2]) if item in names else ("", ("", 0)))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -271,8 +278,9 @@ class Notebook:
         self.page.wait_for_function("window.hasRun", timeout=4 * 1000 * PATIENCE)
 
     def close(self) -> None:
-        """End the kernel and close the tab."""
-        self.page.evaluate(f"{PANEL}.sessionContext.shutdown()")
+        """Ask for the end of the kernel, without waiting for it, and close the tab."""
+        with self.page.expect_request(lambda request: request.method == "DELETE"):
+            self.page.evaluate(f"void {PANEL}.sessionContext.shutdown()")
         self.page.close()
 
     def prompts(self) -> list[str]:

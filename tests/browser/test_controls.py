@@ -34,7 +34,8 @@ BACK = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight", "End": "Home", "Ho
 OLD_TEXTS = {
     ("valley", "optimizer"): "{}, learning rate",
     ("valley", "momentum"): "β = {}",
-    ("sizes", "ceil (round up, as poolings can)"): "⌈",
+    ("sizes", "ceil (round up, as poolings can)"): "ceil = {}",
+    ("browser", "layer"): "layer = {}",
     ("browser", "remove map"): "removed map = {}",
     ("gamma-beta", "γ (scale)"): "γ = {}",
     ("gamma-beta", "β (shift)"): "β = {}",
@@ -80,7 +81,7 @@ def knob(cell: Locator, label: str) -> Locator:
 
 def label_of(box: Locator) -> str:
     """Return the description of a slider, a menu or a box to tick."""
-    return "".join(box.locator("label").all_inner_texts()).strip()
+    return "".join(box.locator("label").all_inner_texts()).strip("\u200b ")  # an empty label holds a space of no width
 
 
 def handle_of(cell: Locator, label: str) -> Locator:
@@ -175,7 +176,7 @@ def test_every_control_is_tested(notebook):
         expect(notebook.cell(cell_id).locator(KNOBS).first).to_be_visible()
 
 
-@pytest.mark.parametrize(("notebook", "cell_id"), EXPLORERS, indirect=["notebook"])
+@pytest.mark.parametrize(("notebook", "cell_id"), EXPLORERS, indirect=["notebook"], scope="session")
 def test_each_knob_moves_picture_and_text_and_back(notebook, cell_id, record_property, shoot):
     """Also measure the time from key press to picture; the summary at the end prints the medians."""
     cell = notebook.cell(cell_id)
@@ -192,7 +193,8 @@ def test_each_knob_moves_picture_and_text_and_back(notebook, cell_id, record_pro
         for slider, key in needs.items():
             handle_of(cell, slider).press(BACK[key])
             expect_healed(cell, named(cell_id, slider, readout(knob(cell, slider))))
-    record_property(f"{notebook.name} {cell_id}", times)
+    if times:
+        record_property(f"{notebook.name} {cell_id}", times)
     assert notebook.troubles() == []
 
 
@@ -204,11 +206,9 @@ def there_and_back(cell: Locator, box: Locator, cell_id: str) -> list[float]:
     assert readout(box) != value
     expect_healed(cell, named(cell_id, label_of(box), readout(box)))
     wait_for_pixels(cell, picture)
-    cell.page.wait_for_function("window.delays.length === 1")
     back()
     expect_healed(cell, text)
     wait_for_pixels(cell, picture, equal=True)
-    cell.page.wait_for_function("window.delays.length === 2")
     return cell.page.evaluate("window.delays") if box.locator(".noUi-handle").count() else []
 
 
@@ -237,7 +237,9 @@ def test_a_number_typed_beside_a_slider_counts(notebook):
 # ---- what is typed, and what does not fit
 
 
-@pytest.mark.parametrize(("notebook", "cell_id", "key"), [(*STEPPER, "Enter"), (*FIELD, "Tab")], indirect=["notebook"])
+@pytest.mark.parametrize(
+    ("notebook", "cell_id", "key"), [(*STEPPER, "Enter"), (*FIELD, "Tab")], indirect=["notebook"], scope="session"
+)
 def test_a_typed_text_counts_until_an_entry_of_the_menu_is_chosen(notebook, cell_id, key):
     cell = notebook.cell(cell_id)
     menu, fields = cell.locator("select"), cell.locator(FIELDS)
@@ -261,6 +263,7 @@ def test_a_typed_text_counts_until_an_entry_of_the_menu_is_chosen(notebook, cell
         (*FIELD, "'<b>1</b>' is not a layer: write one word a layer"),
     ],
     indirect=["notebook"],
+    scope="session",
 )
 def test_a_bad_entry_is_explained_and_a_good_one_heals(notebook, cell_id, refusal, shoot):
     cell = notebook.cell(cell_id)
