@@ -31,9 +31,7 @@ class Control(widgets.VBox):
     a Figure and the arguments of its `legend`.
     """
 
-    def __init__(
-        self, draw: Callable, axes: Axes | Iterable[Axes], /, *, legends: Sequence[tuple] = (), **knobs
-    ) -> None:
+    def __init__(self, draw: Callable, axes: Axes | Iterable[Axes], /, *, legends: Sequence = (), **knobs) -> None:
         self.draw, self.axes, self.knobs = draw, [axes] if isinstance(axes, Axes) else list(axes), knobs
         for one in self.axes:
             one.autoscale_view()
@@ -62,10 +60,9 @@ class Control(widgets.VBox):
 
     def wipe(self) -> None:
         """Remove what the drawing function has added."""
-        for artist in self.artists():
-            if artist not in self.fixed:
-                artist.remove()
         for one in self.axes:
+            for artist in set(one.get_children()) - self.fixed:
+                artist.remove()
             one.containers.clear()  # `bar` and `errorbar` list their parts there too
 
     def values(self) -> dict:
@@ -194,12 +191,11 @@ def text_writer() -> Callable[..., None]:
         center = ((left + right) / 2, 0.36 * size)  # half the height of a digit
         return Path((path.vertices - center) * (scale, -scale), path.codes)
 
-    def write(axes: Axes, x: Sequence, y: Sequence, texts: Iterable[str], size: float, width=np.inf, **style) -> None:
+    def write(axes: Axes, x, y, texts: Iterable[str], size: float, width=np.inf, color="black", zorder=5) -> None:
         """Write texts centered on the places (x, y), `size` and at most `width` data units large."""
-        places = np.column_stack(np.broadcast_arrays(x, y))
-        shapes = [shape(text, size, width) for text in texts]
+        shapes, places = [shape(text, size, width) for text in texts], np.column_stack(np.broadcast_arrays(x, y))
         moved = [Path(one.vertices + place, one.codes) for one, place in zip(shapes, places, strict=True)]
-        patch = PathPatch(Path.make_compound_path(*moved), **{"color": "black", "linewidth": 0, "zorder": 5} | style)
+        patch = PathPatch(Path.make_compound_path(*moved), color=color, linewidth=0, zorder=zorder)
         axes.add_artist(patch)  # add_patch would measure every curve
 
     return write
