@@ -70,7 +70,7 @@ notebooks: setup ## Run every notebook on the small data
 	    --nbval-cell-timeout=120 -n $(WORKERS) --dist loadscope notebooks/)
 
 browser: setup ## Open the notebooks in a real browser (needs Chromium)
-	$(call step,notebooks in the browser,$(RUN) -m pytest tests/browser)
+	$(call step,notebooks in the browser,$(RUN) -m pytest tests/browser -n $(WORKERS))
 
 doctor: ## Check this computer and say what to do about what is missing
 	@$(if $(wildcard $(RUN)),$(RUN),$(PYTHON)) -m course_utils doctor
