@@ -12,6 +12,13 @@ def gray_images(count):
     return (255 * brightness * torch.rand(count, 1, 28, 28, generator=generator)).to(torch.uint8)
 
 
+def emptied(axes):
+    """Return the axes without what was drawn in them: quicker than a new figure."""
+    for artist in [*axes.lines, *axes.patches, *axes.collections, *axes.images, *axes.texts]:
+        artist.remove()
+    return axes
+
+
 EXAMPLES = {
     "wave": wave_explorer,
     "channel": lambda: channel_explorer(gray_images(300)),
