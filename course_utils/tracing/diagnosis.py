@@ -79,9 +79,8 @@ def look_at_convolution(function: Function, seen: Sequence) -> str | None:
     if channels == expected:
         return None
     if len(shape) == axes + 1 and expected == 1:
-        return (
-            f"receives {shape} and takes it for one image of {channels} channels: add the channel axis, as x[:, None]"
-        )
+        taken = f"takes it for one image of {channels} channels"
+        return f"receives {shape} and {taken}: add the channel axis, as x[:, None]"
     if shape[-1] == expected:
         last = f"expects {expected} channels in the second axis, but they come last"
         return f"receives {shape}: {last}: x.permute(0, 3, 1, 2)"

@@ -19,7 +19,7 @@ ARGUMENTS = {
     "batch_norm": ("input", "running_mean"),
     "pad": ("input", "pad"),
 }
-WINDOWS = tuple(ARGUMENTS)[:4]
+WINDOWS = ("conv", "conv_transpose", "max_pool", "avg_pool")
 PRODUCTS = ("linear", "matmul", "bmm", "mm")
 FLATTENING = ("flatten", "view", "reshape")
 
@@ -59,9 +59,7 @@ def product_text(shape: Shape) -> str:
 
 
 def window(function: Function) -> dict:
-    """Return the numbers of a window that slides, for `split_axes`, or nothing for another function."""
-    if function.kind not in WINDOWS:
-        return {}
+    """Return the numbers of a window that slides, for `split_axes`."""
     known, axes = function.arguments, function.axes
     kernel_size = known.get("kernel_size") or known["weight"].shape[-axes:]
     stride = known.get("stride") or (kernel_size if "pool" in function.kind else 1)  # a pooling's may be None or ()
@@ -71,16 +69,15 @@ def window(function: Function) -> dict:
 
 def window_formula(function: Function) -> str:
     """Return the size formula of a window that slides, or nothing. Raises ValueError where it does not fit."""
-    sliding, transposed = window(function), "transpose" in function.kind
-    rounding = function.arguments.get("ceil_mode", False)
-    return size_formula(**sliding, ceil_mode=rounding, transposed=transposed) if sliding else ""
+    if function.kind not in WINDOWS:
+        return ""
+    rounding, transposed = function.arguments.get("ceil_mode", False), function.kind == "conv_transpose"
+    return size_formula(**window(function), ceil_mode=rounding, transposed=transposed)
 
 
 def formula(function: Function) -> str:
     """Return how the output's size comes about, with the numbers put in, or "" where there is nothing to say."""
     before, after, kind = function.before[0], function.after[0], function.kind
-    if function.kind in WINDOWS:
-        return window_formula(function)
     if kind == "linear":
         return f"{before[-1]} → {after[-1]}"
     if kind in FLATTENING and len(after) == 2 and before[0] == after[0]:
@@ -90,7 +87,7 @@ def formula(function: Function) -> str:
         return f"{' + '.join(str(shape[axis]) for shape in function.before)} = {after[axis]}"
     if "adaptive" in kind:
         return f"any size → {product_text(after[-function.axes :])}"
-    return ""
+    return window_formula(function)
 
 
 def multiply_adds(function: Function) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -132,15 +133,13 @@ def step(function: Function, fields: list[Field]) -> list[Field]:
         left = [*function.arguments["pad"][::2], 0, 0, 0][: len(fields)]
         windows = [(1, 1, amount) for amount in reversed(left)]
     elif kind in WINDOWS and kind != "conv_transpose":
-        axes = split_axes(**window(function))
-        windows = [(axis["kernel_size"], axis["stride"], axis["padding"], axis["dilation"]) for axis in axes]
+        slides = itemgetter("kernel_size", "stride", "padding", "dilation")
+        windows = [slides(axis) for axis in split_axes(**window(function))]
     elif adaptive or kind in MIXES_ALL_POSITIONS or (kind in REDUCES and not same):
         units = units if adaptive else (1,) * len(fields)
-        for m, n in zip(before, units, strict=True):
-            if m % n:
-                raise ValueError(
-                    f"receptive_field cannot follow an adaptive pooling from {m} to {n}: its windows differ"
-                )
+        uneven = [f"from {m} to {n}" for m, n in zip(before, units, strict=True) if m % n]
+        if uneven:
+            raise ValueError(f"receptive_field cannot follow an adaptive pooling {uneven[0]}: its windows differ")
         windows = [(m // n, m // n) for m, n in zip(before, units, strict=True)]
     elif kind != "conv_transpose" and (same or len(shape) < len(fields) + 2):  # each unit for itself, or flattened
         return fields
@@ -152,6 +151,8 @@ def step(function: Function, fields: list[Field]) -> list[Field]:
 def joined(fields: Sequence[Field]) -> Field:
     """Return the field that covers those of several branches along one axis."""
     widest = max(fields, key=lambda field: field.units)  # a map times one number a channel: the map's grid counts
+    if len({field.jump for field in fields if field.units == widest.units > 1}) > 1:
+        raise ValueError("receptive_field cannot follow branches that meet with different strides")
     # what was one number for the whole map does not move on with the units: cover it from each
     last = (widest.units - 1) * widest.jump
     start = min(field.start - last * (field.units == 1) for field in fields)

@@ -4,6 +4,7 @@ from numbers import Integral
 
 Size = int | list[int] | tuple[int, ...]
 DEFAULTS = {"size": 1, "kernel_size": 1, "stride": 1, "padding": 0, "dilation": 1, "output_padding": 0}
+LISTS = list | tuple
 
 
 def conv_output_size(
@@ -30,9 +31,8 @@ def conv_output_size(
     numbers = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": output_padding}
     axes = each_axis(size=size, kernel_size=kernel_size, **numbers, ceil_mode=ceil_mode, transposed=transposed)
     sizes = tuple(output for output, _ in axes)
-    return (
-        sizes if any(isinstance(value, list | tuple) for value in (size, kernel_size, *numbers.values())) else sizes[0]
-    )
+    several = any(isinstance(value, LISTS) for value in (size, kernel_size, *numbers.values()))
+    return sizes if several else sizes[0]
 
 
 def size_formula(size: Size, kernel_size: Size, **layer: Size | str | bool) -> str:
@@ -57,12 +57,11 @@ def each_axis(*, ceil_mode: bool = False, transposed: bool = False, **numbers: S
 
 def split_axes(**numbers: Size | str) -> list[dict]:
     """Return a layer's numbers along each axis, by name and checked; one number, or a list of one, holds for all."""
-    given = {
-        name: value if isinstance(value, list | tuple) else [value] for name, value in (DEFAULTS | numbers).items()
-    }
+    numbers = DEFAULTS | numbers
+    given = {name: value if isinstance(value, LISTS) else [value] for name, value in numbers.items()}
     lengths = {len(values) for values in given.values()} - {1} or {1}
     if len(lengths) > 1:
-        written = ", ".join(f"{name}={value!r}" for name, value in (DEFAULTS | numbers).items())
+        written = ", ".join(f"{name}={value!r}" for name, value in numbers.items())
         raise ValueError(f"expected one number for all axes, or one an axis everywhere, got {written}")
     for name, values in given.items():
         for number in values:

@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils.tracing import ReceptiveField, conv_output_size, receptive_field
+from course_utils.tracing import ReceptiveField, conv_output_size, receptive_field, receptive_fields
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")
 
@@ -139,6 +139,13 @@ def test_the_digit_cnn_layer_by_layer():
     assert len(lines) == 5
 
 
+def test_a_list_of_layers_without_a_model():
+    layers = [{"kernel_size": 5, "padding": 2}, {"kernel_size": 2, "stride": 2}]
+    assert receptive_fields(layers * 2) == [(5, 1, -2), (6, 2, -2), (14, 2, -6), (16, 4, -6)]
+    assert receptive_fields([{"kernel_size": 4, "padding": "same", "dilation": 2}]) == [(7, 1, -3)]
+    assert receptive_fields([]) == []
+
+
 def test_axes_are_followed_each_for_itself():
     model = nn.Sequential(conv((3, 5), padding=(1, 0)), nn.MaxPool2d((2, 1)), conv((1, 2), dilation=(1, 3)))
     field = receptive_field(model, torch.zeros(1, 1, 10, 12))
@@ -179,6 +186,20 @@ def test_branches_cover_the_widest():
     field = receptive_field(apart, torch.zeros(1, 1, 9, 9))
     assert (field.size, field.offset) == ((1, 7), (0, -3))
     assert_like_poison(apart, 9, 9)
+
+
+def test_branches_that_widen_each_along_its_axis():
+    """A row of units times a column of units: each unit sees its own row and its own column, wholly."""
+    model = Forward(lambda self, x: self.row(x) * self.column(x), row=conv((1, 6)), column=conv((5, 1)))
+    field = receptive_field(model, torch.zeros(1, 1, 5, 6))
+    assert field.units == (5, 6) and field.pixels((2, 4), (5, 6)) == (slice(0, 5), slice(0, 6))
+    assert_like_poison(model, 5, 6)
+
+
+def test_branches_that_move_at_different_speeds_are_refused():
+    model = Forward(lambda self, x: self.slow(x) + self.fast(x), slow=conv(4), fast=conv(1, stride=2))
+    with pytest.raises(ValueError, match="branches that meet with different strides"):
+        receptive_field(model, torch.zeros(1, 1, 6, 6))
 
 
 def test_a_shortcut_adds_nothing_to_what_the_block_sees():
