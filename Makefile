@@ -91,10 +91,11 @@ lock: ## Renew requirements.txt from pyproject.toml (needs uv; ARGS=--upgrade ta
 	$$uv pip compile --quiet --universal --extra test pyproject.toml -o requirements.txt \
 	    --python-version 3.11 --no-header --no-annotate $(ARGS)
 
-format: setup ## Format the code and strip the notebooks' outputs
+format: setup ## Format the code, strip the notebooks' outputs, copy right answers into their solution cells
 	@$(RUN) -m ruff check --fix --exit-zero --quiet $(SOURCES)
 	@$(RUN) -m ruff format $(SOURCES)
 	@$(STRIP) $(NOTEBOOKS)
+	@$(RUN) -m course_utils.workshop.solutions
 
 filter: setup ## Let git strip the notebooks' outputs whenever you commit (once for each clone)
 	@git config filter.nbstripout.clean '$(STRIP)'

@@ -115,12 +115,14 @@ def shown(key: str, value: float) -> str:
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"
 
 
+def summary_text(key: str, summary: dict) -> str:
+    """Format a recorded summary {"mean", "sd", "values"}, the unit after the mean: `98.38 % ± 0.10`."""
+    return f"{shown(key, summary['mean'])} ± {shown(key, summary['sd']).split()[0]}"
+
+
 def recorded_text(key: str, summary: dict | None) -> str:
-    """Format a recorded summary {"mean", "sd", "values"} as `98.38 % ± 0.10 (5 seeds)`."""
-    if summary is None:
-        return "not recorded yet"
-    spread = f"{100 * summary['sd']:.2f}" if is_share(key) else f"{summary['sd']:.2g}"
-    return f"{shown(key, summary['mean'])} ± {spread} ({len(summary['values'])} seeds)"
+    """Format what is recorded of a number as `98.38 % ± 0.10 (5 seeds)`."""
+    return f"{summary_text(key, summary)} ({len(summary['values'])} seeds)" if summary else "not recorded yet"
 
 
 @dataclass(frozen=True)
@@ -169,7 +171,7 @@ def load_results() -> dict[str, dict]:
 
 def machine() -> dict[str, str]:
     """Return the versions and the device that a result was measured with."""
-    cuda = torch.cuda.is_available()
-    device = torch.cuda.get_device_name() if cuda else f"{pick_device().type}, {torch.get_num_threads()} threads"
+    threads = f"{torch.get_num_threads()} thread{'s' if torch.get_num_threads() > 1 else ''}"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{pick_device().type}, {threads}"
     versions = {"torch": torch.__version__, "python": platform.python_version(), "system": platform.system()}
     return {"device": device} | versions

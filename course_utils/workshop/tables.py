@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from course_utils.runtime import REPOSITORY, label, shown
+from course_utils.runtime import REPOSITORY, label, shown, summary_text
 
 README = REPOSITORY / "README.md"
 RESULTS_PAGE = REPOSITORY / "data" / "RESULTS.md"
@@ -42,7 +42,7 @@ def headlines(results: Mapping[str, Mapping]) -> str:
     for name, key, what, textbook in recorded:
         numbers = results[name]["numbers"]
         times = [shown(unit, numbers[unit]["mean"]) for unit in ("seconds", "minutes") if unit in numbers]
-        cells = [name[:2], what, textbook or "–", mean_and_sd(key, numbers[key]), *(times or ["–"])]
+        cells = [name[:2], what, textbook or "–", summary_text(key, numbers[key]), *(times or ["–"])]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, "", conditions(results[name] for name, *_ in recorded)])
 
@@ -65,7 +65,7 @@ def chapter_tables(entries: Mapping[str, Mapping]) -> list[str]:
     """Return a table of the records that hold different numbers, and one for each that holds a family of them."""
     together, seeds, families = {}, {}, []
     for name, entry in entries.items():
-        texts = {key: mean_and_sd(key, value) for key, value in entry["numbers"].items()}
+        texts = {key: summary_text(key, value) for key, value in entry["numbers"].items()}
         measures, count = {key.rpartition("_")[2] for key in texts}, len(entry["seeds"])
         if len(measures) == 1 < len(texts):
             families += [f"**{label(name)}**: {measures.pop()}, {count} seeds", grid(family(texts))]
@@ -96,11 +96,6 @@ def grid(cells: Mapping[tuple[str, str], str]) -> str:
     lines = [["", *map(label, columns)], ["---", *["---:"] * len(columns)]]
     lines += [[label(row), *[cells.get((row, column), "") for column in columns]] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def mean_and_sd(key: str, summary: Mapping[str, float]) -> str:
-    """Format a summary as a notebook does, the unit after the mean: `98.38 % ± 0.10`."""
-    return f"{shown(key, summary['mean'])} ± {shown(key, summary['sd']).split()[0]}"
 
 
 def conditions(entries: Iterable[Mapping]) -> str:

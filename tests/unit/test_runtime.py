@@ -191,7 +191,7 @@ def test_results_show_the_course_own_beside_this_run(tmp_path, monkeypatch):
         "03/text",
         "test accuracy: 97.22 % (recorded: 98.30 % ± 0.26 (3 seeds))",
         "seconds: 9.0 s (recorded: 31.2 s ± 1.2 (3 seeds))",
-        "loss: 0.1235 (recorded: 0.05123 ± 0.0032 (3 seeds))",
+        "loss: 0.1235 (recorded: 0.05123 ± 0.00321 (3 seeds))",
         "parameters: 98 (recorded: not recorded yet)",
     ]
     assert repr(record("03/other", loss=1)) == "03/other\nloss: 1 (recorded: not recorded yet)"
@@ -334,7 +334,7 @@ def test_a_run_that_is_too_short_is_shown_and_not_kept(monkeypatch, tmp_path):
     [
         ("test_accuracy", "25.00 % ± 1.50 (2 seeds)"),
         ("plain_45_error", "25.00 % ± 1.50 (2 seeds)"),
-        ("minutes", "0.2 min ± 0.015 (2 seeds)"),
+        ("minutes", "0.2 min ± 0.0 (2 seeds)"),
         ("loss", "0.25 ± 0.015 (2 seeds)"),
     ],
 )
