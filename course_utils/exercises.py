@@ -396,7 +396,8 @@ def draws(
     arguments: Sequence[tuple],
     slips: Sequence[Slip],
     praise: str,
-    otherwise: str,
+    laws: Sequence[Callable] = (),
+    otherwise: str = "image {k} comes out as no right answer makes it",
 ) -> Exercise:
     """Return an exercise whose answer changes each image of a batch at random, judged by how often what comes out.
 
@@ -410,11 +411,10 @@ def draws(
         if not callable(answer):
             return f"expected a function, got {type(answer).__name__}: pass its name without brackets"
         got = [outcomes(answer, picture, case) for case in arguments]
-        for message, other in variants(right, slips, most=1):
+        for message, other in variants(right, slips):
             if all(alike(mine, outcomes(other, picture, case)) for mine, case in zip(got, arguments, strict=True)):
                 small = [(multiples(picture, size), *case) for size in (3, 1) for case in arguments]
-                laws = (law(answer, written(right), small) for law in (moves_pixels, keeps_its_inputs))
-                return message or next(filter(None, laws), None)
+                return message or next(filter(None, (law(answer, written(right), small) for law in laws)), None)
         expected = [outcomes(written(right), picture, case) for case in arguments]
         k = next(k for k, pair in enumerate(zip(got, expected, strict=True)) if not alike(*pair))
         where = f"for {named(argument_names(written(right))[1:], arguments[k])}: " if arguments[k] else ""
@@ -500,12 +500,12 @@ def other_draws(got: object, right: Sample, known: set[bytes], otherwise: str, p
     if len(got.counts) < len(right.counts):
         return f"{len(right.counts) - len(got.counts)} of {len(right.counts)} outcomes never occur: all should"
     if got.spread() < 0.3:
-        return "each call gives exactly the same number of each outcome: let each image draw for itself"
+        return "each call gives exactly the same number of each outcome: it is not drawn for each image alone"
     mine, its = (
         ", ".join(f"{sample.counts[kind] / CALLS / BATCH:.0%}" for kind, _ in got.counts.most_common(5))
         for sample in (got, right)
     )
-    return f"the outcomes come with shares of {mine}, those of a right answer with {its}, each image for itself"
+    return f"each outcome is a right one, but not as often as it should be: in {mine}, of a right answer's in {its}"
 
 
 def pieces(sample: Sample, size: int) -> set[tuple[int, bytes]]:

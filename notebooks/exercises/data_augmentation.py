@@ -1,6 +1,15 @@
 import torch
 
-from course_utils.exercises import Exercise, NotAttempted, choice, describe, draws, untouched
+from course_utils.exercises import (
+    Exercise,
+    NotAttempted,
+    choice,
+    describe,
+    draws,
+    keeps_its_inputs,
+    moves_pixels,
+    untouched,
+)
 
 FLIP = """
 def flip(images, p):
@@ -38,6 +47,7 @@ random_flip = draws(
         ("every image is mirrored, also at p = 0.5: draw torch.rand(B) and compare it with p", "< p", "< 2"),
         ("no image is mirrored at p = 0.5: draw torch.rand(B) and compare it with p", "< p", "< 0"),
     ],
+    laws=[moves_pixels, keeps_its_inputs],
     otherwise="image {k} came back neither as it was nor mirrored",
     praise="Each image decides for itself. Without a loop it takes three tensor operations.",
 )  # fmt: skip
@@ -72,6 +82,7 @@ random_crop = draws(
          "(padding,) * 4", "(4,) * 4", "2 * padding + 1,", "9,"),
         ("images are shifted by 2, whatever the padding", "(padding,) * 4", "(2,) * 4", "2 * padding + 1,", "5,"),
     ],
+    laws=[moves_pixels, keeps_its_inputs],
     otherwise="image {k} is no window of its padded image: H×W pixels that lie together, in their order",
     praise="Each image gets its own of (2P + 1)² shifts. One view of all windows and one indexing step are enough.",
 )  # fmt: skip
@@ -145,6 +156,7 @@ quarter_turns = draws(
         ("the channels of one image are turned differently: one turn an image, the same for its channels",
          ONE, "torch.stack([channel.rot90(int(k) + c) for c, channel in enumerate(image)])"),
     ],
+    laws=[moves_pixels, keeps_its_inputs],
     otherwise="image {k} is turned by neither 90°, 180° nor 270°: a range such as (90, 270) means any angle "
     "between, not these three",
     praise="Three angles, one draw an image, and every pixel keeps its value.",
