@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from course_utils.tracing.functions import FLATTENING, PRODUCTS, WINDOWS, Function, Shape, product_text, window_formula
+from course_utils.tracing.functions import FLATTENING, PRODUCTS, Function, Shape, product_text, window_formula
 
 
 def explain(function: Function, seen: Sequence, error: Exception) -> str:
@@ -26,7 +26,8 @@ def look_at_kinds(function: Function, seen: Sequence) -> str | None:
     other = next((t for t in others if t.is_floating_point()), x)
     if x.device != other.device:
         return f"receives a tensor on {x.device}, but its weights are on {other.device}: x.to({other.device.type!r})"
-    if x.dtype != other.dtype and function.kind in PRODUCTS + WINDOWS:  # elsewhere indices may be whole numbers
+    weighted = "weight" in function.arguments or function.kind in PRODUCTS  # elsewhere indices may be whole numbers
+    if x.dtype != other.dtype and weighted:
         how = "x.float()" if other.dtype.itemsize == 4 else f"x.to({other.dtype})"
         return f"receives numbers of {x.dtype}, but its weights are {other.dtype}: convert them with {how}"
     return None

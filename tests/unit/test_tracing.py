@@ -1022,6 +1022,12 @@ BROKEN = {
         "x.float()",
         torch.zeros(2, 3),
     ),
+    "whole numbers for a normalization": (
+        net(nn.LayerNorm(3)),
+        torch.zeros(2, 3, dtype=torch.int64),
+        'layernorm "0" receives numbers of torch.int64, but its weights are torch.float32: convert them with x.float()',
+        torch.zeros(2, 3),
+    ),
     "another device": (
         net(nn.BatchNorm2d(1)).to("meta"),
         IMAGES,
