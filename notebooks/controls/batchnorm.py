@@ -15,8 +15,7 @@ from course_utils.plotting import COLORS, new_figure
 
 # ------------------------------------------------------------------------------------------------------- one channel
 
-DRAWS, LARGEST = 20, 256  # draws of companions, images in a batch
-EPS = 1e-5
+DRAWS, LARGEST, EPS = 20, 256, 1e-5  # draws of companions, images in a batch, ε
 EDGES = np.arange(-7.25, 7.3, 0.5)  # −1, 0 and 1 lie in the middle of a bar
 
 
@@ -30,8 +29,7 @@ def drawn_batches(count: int, marked: int) -> Tensor:
     """Return image numbers (20, 256), one row a draw: the marked image, then its companions in random order."""
     others = torch.tensor([k for k in range(count) if k != marked])
     orders = [torch.randperm(count - 1, generator=torch.Generator().manual_seed(k)) for k in range(1, DRAWS + 1)]
-    companions = others[torch.stack(orders)[:, : LARGEST - 1]]
-    return torch.cat([torch.full((DRAWS, 1), marked), companions], dim=1)
+    return torch.cat([torch.full((DRAWS, 1), marked), others[torch.stack(orders)[:, : LARGEST - 1]]], dim=1)
 
 
 def normalized(channel: Tensor, batches: Tensor, mode: str, shift: float) -> Tensor:
@@ -51,35 +49,28 @@ def normalized(channel: Tensor, batches: Tensor, mode: str, shift: float) -> Ten
 def draw_channel(
     channel: Tensor, batches: Tensor, axes: Axes, *, batch_size: int, mode: str, companions: int, shift: float
 ) -> str:
-    """Draw the histogram of a batch's normalized values, and one image among them in 20 batches.
-
-    Each image has one value in the channel, as in C5 and F6: BatchNorm sees B numbers.
-    """
+    """Draw the histogram of a batch's normalized values, one an image as in C5 and F6, and one image in 20 batches."""
     all_values = normalized(channel, batches[:, :batch_size], mode, shift)
-    values, marks = all_values[companions - 1], all_values[:, 0].numpy()
-    mark = marks[companions - 1]
-    counts, _ = np.histogram(values.clamp(-7, 7), EDGES)
-    axes.add_artist(
-        StepPatch(counts / batch_size, EDGES, facecolor=COLORS[0], linewidth=0, label="images of the batch")
-    )
+    values, mark, marks = all_values[companions - 1], all_values[companions - 1, 0].item(), all_values[:, 0].numpy()
+    axes.add_artist(steps(values.clamp(-7, 7), EDGES, batch_size, facecolor=COLORS[0], label="images of the batch"))
     axes.plot(marks, [0.8] * DRAWS, "|", color="0.3", markersize=14, label="marked image, all 20 draws")
     axes.plot(mark, 0.92, "v", color=COLORS[2], markersize=11, label="marked image, this draw")
     return (
-        f"the batch has mean {decimals(values.mean())} and sd {decimals(values.std(correction=0))}. The marked image "
-        f"is at {decimals(mark)}; over all draws between {decimals(marks.min())} and {decimals(marks.max())}. "
+        f"the batch has mean {values.mean():z.2f} and sd {values.std(correction=0):z.2f}. The marked image is at "
+        f"{mark:z.2f}; over all draws between {marks.min():z.2f} and {marks.max():z.2f}. "
         f"{what_to_see(batch_size, mode, shift)}"
     )
 
 
-def decimals(value: float) -> str:
-    """Write a number with two decimals, without a minus before 0.00."""
-    return f"{round(float(value), 2) + 0.0:.2f}"
+def steps(values: np.ndarray, edges: np.ndarray, total: int, **style) -> StepPatch:
+    """Return the histogram of values as shares of a total; much quicker than `stairs`, which measures its outline."""
+    return StepPatch(np.histogram(values, edges)[0] / total, edges, **{"linewidth": 0} | style)
 
 
 def what_to_see(batch_size: int, mode: str, shift: float) -> str:
     """Say what this mode shows."""
+    moved = f": all values have moved by {shift:g}" if shift else ""
     if mode == "eval":
-        moved = f": all values have moved by {shift:g}" if shift else ""
         return f"The running statistics are those of all images, without a shift{moved}. Companions change nothing."
     gone = " The shift is gone: the batch's own mean is subtracted." if shift else ""
     if batch_size == 2:
@@ -125,17 +116,13 @@ def draw_gamma_beta(curve: Axes, shares: Axes, *, gamma: float, beta: float) -> 
     zero = y <= 0
     curve.plot(x, gamma * x + beta, "--", color="0.4", label="y = γx + β")
     curve.plot(x, np.maximum(gamma * x + beta, 0), color=COLORS[0], linewidth=2.5, label="ReLU(y)")
-    shares.add_artist(steps(y[zero], facecolor="0.75", label="y, set to 0 by ReLU"))
-    shares.add_artist(steps(y[~zero], facecolor=COLORS[0], label="y, passed by ReLU"))
+    shares.add_artist(steps(y[zero], BARS, 1000, facecolor="0.75", label="y, set to 0 by ReLU"))
+    shares.add_artist(steps(y[~zero], BARS, 1000, facecolor=COLORS[0], label="y, passed by ReLU"))
+    shares.add_artist(steps(NORMAL, BARS, 1000, fill=False, linewidth=1, label="x"))
     return (
-        f"y has mean {decimals(y.mean())} and sd {decimals(y.std())}. ReLU sets {zero.mean():.1%} of the values to 0. "
+        f"y has mean {y.mean():z.2f} and sd {y.std():z.2f}. ReLU sets {zero.mean():.1%} of the values to 0. "
         f"{relu_text(gamma, zero.mean())}"
     )
-
-
-def steps(values: np.ndarray, **style) -> StepPatch:
-    """Return the histogram of some of 1000 values, as shares of all of them."""
-    return StepPatch(np.histogram(values, BARS)[0] / 1000, BARS, **{"linewidth": 0} | style)
 
 
 def relu_text(gamma: float, zeros: float) -> str:
@@ -155,7 +142,6 @@ def gamma_beta_explorer() -> Control:
     for line in (curve.axhline, curve.axvline, shares.axvline):
         line(0, color="0.8", linewidth=0.8)
     curve.set(xlim=(-3, 3), ylim=(-4, 8), xlabel="normalized value x")
-    shares.add_artist(steps(NORMAL, fill=False, linewidth=1, label="x", animated=True))  # above the bars
     shares.set(xlim=(-13, 13), ylim=(0, 0.5), xlabel="value", ylabel="share of the values")
     return Control(
         draw_gamma_beta,
@@ -170,7 +156,12 @@ def gamma_beta_explorer() -> Control:
 
 B, C, H, W = 8, 16, 10, 10  # the chapter's example
 SHADES, SHARED = ListedColormap(("0.9", "0.78", COLORS[0])), 2  # two grays in turn for the other means
-NORMS = ("BatchNorm", "LayerNorm", "InstanceNorm", "GroupNorm")
+OVER = {  # the axes of one mean and their sizes; {} stands for C/G
+    "BatchNorm": f"B·H·W = {B}·{H}·{W}",
+    "LayerNorm": f"C·H·W = {C}·{H}·{W}",
+    "InstanceNorm": f"H·W = {H}·{W}",
+    "GroupNorm": f"C/G·H·W = {{}}·{H}·{W}",
+}
 
 
 def mean_keys(norm: str, groups: int) -> tuple[Tensor, Tensor]:
@@ -193,39 +184,24 @@ def draw_axes(axes: Axes, *, norm: str, groups: int, image: int, channel: int) -
     across, along = np.repeat(lines, 3), np.tile([0.05, 0.95, np.nan], len(lines))  # NaN: the pen is lifted
     x, y = np.concatenate([across, along]), np.concatenate([along, across])
     axes.plot(channel + x, image + y, color="white", linewidth=0.8)
-    means, count = (int(row.max()) + 1) * (int(column.max()) + 1), int(shared.sum()) * H * W
+    unused = "" if norm == "GroupNorm" else " No groups are used."
     return (
-        f"for x of shape ({B}, {C}, {H}, {W}) there {'is' if means == 1 else 'are'} {means} means, each over "
-        f"{axes_text(norm, groups)} = {count:,} numbers. {company_text(norm, groups)}"
+        f"for x of shape ({B}, {C}, {H}, {W}) there are {len(row.unique()) * len(column.unique())} means, each over "
+        f"{OVER[norm].format(C // groups)} = {int(shared.sum()) * H * W:,} numbers. {company_text(norm, groups)}{unused}"
     )
-
-
-def axes_text(norm: str, groups: int) -> str:
-    """Write the axes of one mean and their sizes."""
-    return {
-        "BatchNorm": f"B·H·W = {B}·{H}·{W}",
-        "LayerNorm": f"C·H·W = {C}·{H}·{W}",
-        "InstanceNorm": f"H·W = {H}·{W}",
-        "GroupNorm": f"C/G·H·W = {C // groups}·{H}·{W}",
-    }[norm]
 
 
 def company_text(norm: str, groups: int) -> str:
     """Say whether the layer needs a batch, and which other layer it equals."""
     if norm == "BatchNorm":
-        return "The blue maps reach over all images: each image depends on its companions. No groups are used."
-    alone = "The blue maps stay within one image: no companions are needed."
-    if norm != "GroupNorm":
-        return f"{alone} No groups are used."
+        return "The blue maps reach over all images: each image depends on its companions."
     equal = {1: " With 1 group this is LayerNorm.", C: f" With {C} groups this is InstanceNorm."}
-    return alone + equal.get(groups, "")
+    relative = equal.get(groups, "") if norm == "GroupNorm" else ""
+    return "The blue maps stay within one image: no companions are needed." + relative
 
 
 def axes_explorer() -> Control:
-    """Return controls for the layer, its groups, and the map whose mean is looked at.
-
-    All maps of a tensor (B, C, H, W) are shown, a row an image and a column a channel.
-    """
+    """Return controls for the layer, its groups, and the map, of image (row) and channel, whose mean is looked at."""
     _, axes = new_figure(8, 4.4)
     axes.set(xlim=(0, C), ylim=(B, 0), aspect="equal", ylabel="image")
     axes.set_xlabel(f"channel (each square is a map of H·W = {H}·{W} numbers, drawn in the framed one)")
@@ -237,7 +213,7 @@ def axes_explorer() -> Control:
     return Control(
         draw_axes,
         axes,
-        norm=menu("layer", list(NORMS), "GroupNorm"),
+        norm=menu("layer", list(OVER), "GroupNorm"),
         groups=choice("groups", [1, 2, 4, 8, 16], 4),
         image=slider("image", 2, 0, B - 1, 1),
         channel=slider("channel", 5, 0, C - 1, 1),

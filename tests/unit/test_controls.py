@@ -141,14 +141,15 @@ def draw_fussy(axes, size, other=0):
         raise ValueError(f"<b>{size}</b> is below 0: choose a larger one")
     if size > 9:
         raise KeyError("a mistake in the drawing itself")
-    axes.plot([0, 1], [0, size / 9], color="black", label="line")
+    axes.plot([0, 1], [0, size], color="black", label="line")
     return f"it is {size} & <i>"
 
 
 def fussy(size=1, **options):
     """Return a control around `draw_fussy`."""
     _, axes = new_figure(2, 2)
-    axes.set(xlim=(-1, 2), ylim=(0, 1))
+    axes.set_xlim(-1, 2)
+    axes.axhspan(0, 1, color="0.9")  # gives the other limits
     return Control(draw_fussy, axes, size=slider("size", size, -10, 10, 1), **options)
 
 
@@ -186,7 +187,7 @@ def test_a_drawing_leaves_frame_and_limits_and_no_trace():
     for size in (9, 3, 9, 1):
         control.knobs["size"].value = size
     assert len(axes.get_children()) == children and len(axes.containers) == 1
-    assert (axes.get_xlim(), axes.get_ylim()) == ((-1, 2), (0, 1))
+    assert (*axes.get_xlim(), *axes.get_ylim()) == pytest.approx((-1, 2, -0.05, 1.05))
     axes.set_title("never seen")  # the background was drawn once
     before = control.image.value
     control.redraw()

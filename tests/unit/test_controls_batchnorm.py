@@ -185,11 +185,12 @@ def test_gamma_and_beta_over_their_range():
 
 
 def test_before_is_standard_normal():
-    shares, edges, _ = steps(NORMAL).get_data()
+    shares, edges, _ = steps(NORMAL, BARS, 1000).get_data()
     assert shares.sum() == pytest.approx(1)
     for share, left, right in zip(shares, edges[:-1], edges[1:], strict=True):
         assert share == pytest.approx(below(right) - below(left), abs=0.0011)
-    np.testing.assert_array_equal(named(gamma_beta_explorer().axes[1], "x").get_data().values, shares)
+    draw_gamma_beta(emptied(LEFT), emptied(RIGHT), gamma=2, beta=1)
+    np.testing.assert_array_equal(named(RIGHT, "x").get_data().values, shares)
 
 
 @pytest.mark.parametrize(
