@@ -1,6 +1,18 @@
-import torch
+"""Chapter 07's exercises: batch normalization, running statistics, groups, folding, two choices."""
 
-from course_utils.exercises import function, keeps_its_inputs, same_gradients
+import copy
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from course_utils.exercises import Raised, attempt, choice, function, keeps_its_inputs, same_gradients
+
+BY_N = "divides by n, not n − 1: var(…, correction=0)"
+BESIDE = "ε stands under the root: divide by sqrt(variance + ε), not by sqrt(variance) + ε"
+NO_ROOT = "you divided by the variance: divide by its square root"
+
+# ----------------------------------------------------------------------------------------------------------- BatchNorm
 
 NORM = """
 def batch_norm(x, gamma, beta, eps):
@@ -12,8 +24,8 @@ def batch_norm(x, gamma, beta, eps):
 GAMMA, BETA = "gamma.view(1, -1, 1, 1)", "beta.view(1, -1, 1, 1)"
 
 
-def norm_cases(generator):
-    """Few numbers a channel, so that n and n − 1 differ, and ε of all sizes; the last has a constant channel."""
+def norm_cases(generator: torch.Generator) -> list[tuple[Tensor, Tensor, Tensor, float]]:
+    """Draw few numbers a channel, so that n and n − 1 differ, and ε of all sizes; the last has a constant channel."""
     cases = []
     for shape, eps in (((4, 3, 2, 5), 0.1), ((2, 5, 3, 4), 1.0), ((3, 4, 5, 2), 1e-3)):
         x = 2 * torch.randn(shape, generator=generator) + torch.randn((1, shape[1], 1, 1), generator=generator)
@@ -26,11 +38,10 @@ batch_norm = function(
     right=NORM,
     cases=norm_cases,
     slips=[
-        ("the batch divides by n, not n − 1: var(…, correction=0)", "correction=0", "correction=1"),
-        ("ε stands under the root: divide by sqrt(variance + ε), not by sqrt(variance) + ε",
-         "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
+        (f"the batch {BY_N}", "correction=0", "correction=1"),
+        (BESIDE, "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
         ("ε is missing: a channel that is constant divides by 0", "(variance + eps)", "variance"),
-        ("you divided by the variance: divide by its square root", "eps).sqrt()", "eps)"),
+        (NO_ROOT, "eps).sqrt()", "eps)"),
         ("this is averaged per pixel: one mean for each channel runs over images, rows and columns, dim=(0, 2, 3)",
          "(0, 2, 3)", "(0,)"),
         ("this is averaged per image: the mean of a channel runs over all images too, dim=(0, 2, 3)",
@@ -49,4 +60,231 @@ batch_norm = function(
     ],
     laws=[keeps_its_inputs, same_gradients("x", "gamma", "beta")],
     praise="Equal to torch's own in value and in all three gradients.",
+)  # fmt: skip
+
+# -------------------------------------------------------------------------------------------------- running statistics
+
+
+def running_cases(generator: torch.Generator) -> list[tuple[Tensor, Tensor, Tensor, float]]:
+    """Draw running statistics (C,), x (B, C, H, W) of another mean and variance, and a momentum."""
+    cases = []
+    for shape, momentum in (((3, 4, 2, 2), 0.1), ((2, 3, 2, 4), 0.3), ((4, 2, 1, 3), 0.02)):
+        mean, variance = torch.randn(2, shape[1], generator=generator)
+        cases.append((mean, 0.5 + variance.abs(), 2 + 3 * torch.randn(shape, generator=generator), momentum))
+    return cases
+
+
+def leaves_no_graph(answer: Callable, right: Callable, cases: Sequence[tuple]) -> str | None:
+    """Law: the result requires no gradient where x does, as it does inside a network."""
+    running_mean, running_var, x, momentum = copy.deepcopy(cases[0])
+    got = attempt(answer, running_mean, running_var, x.requires_grad_(), momentum)
+    if isinstance(got, Raised):
+        return f"inside a network x has a graph, and your function raised {got.kind}: {got.text}"
+    if any(statistic.requires_grad for statistic in got):
+        return (
+            "the values are right, but a graph hangs on the result: each step keeps all steps before it in memory; "
+            "x.detach() or torch.no_grad() cuts it"
+        )
+    return None
+
+
+MEAN, VAR = "(1 - momentum) * running_mean + momentum * mean", "(1 - momentum) * running_var + momentum * variance"
+VARIANCE = "x.var(dim=(0, 2, 3))"
+STEP = "(1 − m)·running + m·batch"
+
+running_update = function(
+    right=f"""
+def running_update(running_mean, running_var, x, momentum):
+    x = x.detach()
+    mean, variance = x.mean(dim=(0, 2, 3)), {VARIANCE}
+    return {MEAN}, {VAR}
+""",
+    cases=running_cases,
+    slips=[
+        ("the running variance takes the unbiased estimate, n − 1: var(…) without correction=0",
+         VARIANCE, "x.var(dim=(0, 2, 3), correction=0)"),
+        (f"the shares are swapped: momentum is that of the new batch, {STEP}",
+         "(1 - momentum) * running", "momentum * running", "+ momentum *", "+ (1 - momentum) *"),
+        (f"the old value must lose what the new one adds: {STEP}", "(1 - momentum) * ", ""),
+        ("n is not the number of images: each channel has B·H·W values, so the variance is over all of them",
+         VARIANCE, "x.var(dim=(0, 2, 3), correction=0) * len(x) / (len(x) - 1)"),
+        ("the running variance got a standard deviation: take var, not std", "x.var", "x.std"),
+        (f"these are the batch's own statistics: mix them with the old ones, {STEP}", f"{MEAN}, {VAR}",
+         "mean, variance"),
+        ("the two come back as they came in: move each a little toward the batch's", f"{MEAN}, {VAR}",
+         "running_mean, running_var"),
+        ("keepdim makes the statistics (1, C, 1, 1): here they have the shape (C,)", "(0, 2, 3)",
+         "(0, 2, 3), keepdim=True"),
+        ("one number for all channels: each channel has its own mean and variance, dim=(0, 2, 3)", "(0, 2, 3)",
+         "(0, 1, 2, 3)"),
+        ("the two come back in the wrong order: the mean first", f"{MEAN}, {VAR}", f"{VAR}, {MEAN}"),
+        ("the mean is right, the variance has not moved", VAR, "running_var"),
+        ("the step is always 0.1: use `momentum`", "x = x.detach()", "x, momentum = x.detach(), 0.1"),
+        ("only the mean comes back: return two, mean and variance", f"{MEAN}, {VAR}", MEAN),
+    ],
+    laws=[keeps_its_inputs, leaves_no_graph],
+    praise="Equal to what nn.BatchNorm2d keeps, and nothing hangs on it.",
+)  # fmt: skip
+
+spot_evaluate = choice(
+    right='spot_evaluate = "b"',
+    wrong={
+        "a": "no_grad stops gradients, not batch statistics: each batch is still normalized by itself, shuffled or not",
+        "c": "larger batches hide the mistake: an image's answer would still depend on its companions",
+        "d": "no optimizer, no step: the weights stay. But the forward passes do move the running statistics: why?",
+    },
+    praise="Two switches, two jobs: no_grad for the graph, eval() for the layers. And train() again, or the next epoch "
+    "trains in eval mode.",
+)
+
+# -------------------------------------------------------------------------------------------------------------- groups
+
+
+def group_cases(generator: torch.Generator) -> list[tuple[Tensor, int, float]]:
+    """Draw one group, one channel a group, and what lies between; each image and channel has its own mean and sd."""
+    cases = []
+    for shape, groups, eps in (
+        ((3, 4, 2, 5), 2, 0.1),
+        ((2, 6, 3, 4), 3, 1e-3),
+        ((2, 6, 4, 1), 2, 1.0),
+        ((3, 4, 2, 2), 1, 1e-5),
+        ((2, 3, 3, 2), 3, 0.1),
+    ):
+        scale, shift = torch.rand(2, *shape[:2], 1, 1, generator=generator)
+        cases.append(((0.5 + scale) * torch.randn(shape, generator=generator) + 2 * shift, groups, eps))
+    return cases
+
+
+PARTS = "x.view(len(x), groups, -1)"
+
+group_norm = function(
+    right=f"""
+def group_norm(x, groups, eps):
+    parts = {PARTS}  # (B, G, C/G·H·W)
+    mean = parts.mean(dim=2, keepdim=True)
+    variance = parts.var(dim=2, keepdim=True, correction=0)
+    return ((parts - mean) / (variance + eps).sqrt()).view_as(x)
+""",
+    cases=group_cases,
+    slips=[
+        (f"the variance {BY_N}", "correction=0", "correction=1"),
+        (BESIDE, "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
+        ("ε is missing: divide by sqrt(variance + ε)", "(variance + eps)", "variance"),
+        (NO_ROOT, "eps).sqrt()", "eps)"),
+        ("the groups are not used: this is LayerNorm, one mean for each image", "groups, -1", "1, -1"),
+        ("the groups are not used: this is InstanceNorm, one mean for each image and channel", PARTS, "x.flatten(2)"),
+        ("this is BatchNorm: each image is normalized by itself, without the others", PARTS, "x.flatten(2)",
+         "dim=2", "dim=(0, 2)"),
+        ("the mean runs over the images too: each image has its own mean in each group", "dim=2", "dim=(0, 2)"),
+        ("the groups are mixed: a group holds neighboring channels, so view(B, groups, C // groups, …)",
+         PARTS, "x.view(len(x), -1, groups, x[0, 0].numel())", "dim=2", "dim=(1, 3)"),
+        ("groups is the number of groups, not the number of channels in each", "groups, -1",
+         "x.shape[1] // groups, -1"),
+        ("the output is still in parts: give it the shape of x again, view_as(x)", ".view_as(x)", ""),
+    ],
+    laws=[keeps_its_inputs],
+    praise="One view, and three layers are one: G = 1 is LayerNorm, G = C is InstanceNorm.",
+)  # fmt: skip
+
+c5_setting = choice(
+    right='c5_setting = "c"',
+    wrong={
+        "a": "compare rows 1 and 2: with γ and β back, little changes; a later row gains far more",
+        "b": "compare rows 1 and 3: it costs something here, but row 3 is still far from row 4",
+        "d": "change one thing at a time: the last row differs from the first in one setting only",
+    },
+    praise="One change, one row. The batch size was not even a setting of the layer.",
+)
+
+# ------------------------------------------------------------------------------------------------------------- folding
+
+
+def fold_cases(generator: torch.Generator) -> list[tuple[nn.Conv2d, nn.BatchNorm2d, Tensor]]:
+    """Draw layers as a training leaves them, without those settings that any formula would pass."""
+    cases = []
+    for conv in (
+        nn.Conv2d(4, 4, 3, padding=1),  # as many channels in as out: a wrong axis raises nothing here
+        nn.Conv2d(3, 5, (3, 2), stride=2, bias=False),
+        nn.Conv2d(4, 6, 3, padding=2, dilation=2, groups=2),
+    ):
+        norm = nn.BatchNorm2d(conv.out_channels, eps=0.1)
+        with torch.no_grad():
+            for tensor in (*conv.parameters(), *norm.parameters(), norm.running_mean):
+                tensor.copy_(torch.randn(tensor.shape, generator=generator))
+            norm.running_var.copy_(0.3 + 2 * torch.rand(norm.running_var.shape, generator=generator))
+        cases.append((conv, norm, torch.randn(2, conv.in_channels, 8, 9, generator=generator)))
+    return cases
+
+
+def run_fold(fold: Callable, conv: nn.Conv2d, norm: nn.BatchNorm2d, images: Tensor) -> object:
+    """Return the type of what comes back, and what that makes of the images."""
+    result = fold(conv, norm)
+    if result is None or result is ...:
+        return result
+    return type(result).__name__, result(images) if isinstance(result, nn.Module) else "not a layer"
+
+
+def leaves_layers_alone(answer: Callable, right: Callable, cases: Sequence[tuple]) -> str | None:
+    """Law: neither numbers nor modes of the layers that come in have changed."""
+    for conv, norm, _ in copy.deepcopy(cases):
+        before = copy.deepcopy([*conv.state_dict().values(), *norm.state_dict().values()])
+        attempt(answer, conv, norm)
+        after = [*conv.state_dict().values(), *norm.state_dict().values()]
+        if len(before) != len(after) or not all(map(torch.equal, before, after)):
+            return "the layers that came in have changed: put the new numbers into a new nn.Conv2d"
+        if not (conv.training and norm.training):
+            return "the layers that came in are in eval mode now: leave their mode alone, or work on a deepcopy"
+    return None
+
+
+ROOT = "(norm.running_var + norm.eps).sqrt()"
+BIAS = "(bias - norm.running_mean) * scale + norm.bias"
+SHIFTED = "(bias − mean)·scale + β"
+SCALE = "the scale is γ / sqrt(running_var + ε)"
+
+fold = function(
+    right=f"""
+def fold(conv, norm):
+    folded = nn.Conv2d(
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
+    )
+    scale = norm.weight / {ROOT}  # (N,)
+    bias = conv.bias if conv.bias is not None else torch.zeros_like(norm.running_mean)
+    with torch.no_grad():
+        folded.weight.copy_(conv.weight * scale.view(-1, 1, 1, 1))
+        folded.bias.copy_({BIAS})
+    return folded
+""",
+    cases=fold_cases,
+    run=run_fold,
+    slips=[
+        (f"the convolution's own bias is lost: {SHIFTED}", "(bias - norm.running_mean)", "-norm.running_mean"),
+        ("the convolution's own bias goes through the norm too: multiply it by the scale",
+         BIAS, "bias - norm.running_mean * scale + norm.bias"),
+        (f"you divided by σ²: {SCALE}", "eps).sqrt()", "eps)"),
+        (f"you divided by σ²: {SCALE}", ROOT, "norm.running_var"),
+        (BESIDE, ROOT, "(norm.running_var.sqrt() + norm.eps)"),
+        ("the norm's ε is missing or another one: γ / sqrt(running_var + norm.eps)", " + norm.eps", ""),
+        ("you multiplied by σ: divide by it", "norm.weight /", "norm.weight *"),
+        (f"γ is forgotten: {SCALE}", "norm.weight /", "1 /"),
+        (f"β is forgotten: {SHIFTED}", " + norm.bias", ""),
+        (f"the running mean is forgotten: {SHIFTED}", " - norm.running_mean", ""),
+        (f"the running mean is multiplied by the scale too: {SHIFTED}",
+         BIAS, "bias * scale - norm.running_mean + norm.bias"),
+        (f"neither bias nor mean is multiplied by the scale: {SHIFTED}", BIAS, "bias - norm.running_mean + norm.bias"),
+        (f"the mean has the wrong sign: it is subtracted, {SHIFTED}", "bias - norm", "bias + norm"),
+        (f"the weights are scaled, the bias is not yet: {SHIFTED}", BIAS, "bias"),
+        ("the scale is on the wrong axis of the weights: they are (out, in, K, K), and each output channel has its own "
+         "scale, view(-1, 1, 1, 1)", "view(-1, 1, 1, 1)", "view(1, -1, 1, 1)"),
+        ("this is the convolution as it was, or a copy: its weights and bias take in what the norm does",
+         "return folded", "return copy.deepcopy(conv)"),
+        ("the convolution's stride is not taken over", "conv.stride", "1"),
+        ("the convolution's padding is not taken over", "conv.padding", "0"),
+        ("the convolution's dilation is not taken over", "conv.dilation", "1"),
+        ("the convolution's groups are not taken over", "conv.groups", "1"),
+        ("the new convolution has no bias: it needs one, for β and the running mean, also where the old had none",
+         "conv.groups", "conv.groups, bias=False", f"folded.bias.copy_({BIAS})", "pass"),
+    ],
+    laws=[leaves_layers_alone],
+    praise="One layer fewer, the same numbers: that is how networks are shipped.",
 )  # fmt: skip
