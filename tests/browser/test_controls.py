@@ -51,8 +51,8 @@ OLD_TEXTS = {
     ("drop-explorer", "leave out block"): "block left out = {}",
 }
 IDLE = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
-PIXELS = """async image => {
-    await image.decode();
+PIXELS = """image => {
+    if (!image.complete) return null;  // not yet loaded
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
     canvas.getContext('2d').drawImage(image, 0, 0);
@@ -132,13 +132,17 @@ def pixels_of(cell: Locator) -> str:
     """Return the picture on the page when the kernel has answered all that came before."""
     expect(cell.locator("img")).to_be_visible()
     cell.page.wait_for_function(IDLE)
-    return cell.locator("img").evaluate(PIXELS)
+    image = cell.locator("img").element_handle()
+    return cell.page.wait_for_function(PIXELS, arg=image).json_value()
 
 
 def wait_for_pixels(cell: Locator, before: str, *, equal: bool = False) -> None:
     """Return when the picture differs from, or equals, the one before; fail when that does not happen."""
+    compare = f"""([image, before, equal]) => {{
+        const now = ({PIXELS})(image);
+        return now && (now === before) === equal;
+    }}"""
     image = cell.locator("img").element_handle()
-    compare = f"async ([image, before, equal]) => (await ({PIXELS})(image) === before) === equal"
     cell.page.wait_for_function(compare, arg=[image, before, equal], timeout=30_000)
 
 
