@@ -187,11 +187,11 @@ def draw_axes(axes: Axes, *, norm: str, groups: int, image: int, channel: int) -
     unused = "" if norm == "GroupNorm" else " No groups are used."
     return (
         f"for x of shape ({B}, {C}, {H}, {W}) there are {len(row.unique()) * len(column.unique())} means, each over "
-        f"{OVER[norm].format(C // groups)} = {int(shared.sum()) * H * W:,} numbers. {company_text(norm, groups)}{unused}"
+        f"{OVER[norm].format(C // groups)} = {int(shared.sum()) * H * W:,} numbers. {company(norm, groups)}{unused}"
     )
 
 
-def company_text(norm: str, groups: int) -> str:
+def company(norm: str, groups: int) -> str:
     """Say whether the layer needs a batch, and which other layer it equals."""
     if norm == "BatchNorm":
         return "The blue maps reach over all images: each image depends on its companions."
