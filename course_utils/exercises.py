@@ -296,7 +296,7 @@ def module(*, right: str, cases: Sequence[tuple], slips: Sequence[Slip], praise:
 
     def judge(answer: object) -> str | None:
         if isinstance(answer, nn.Module) or not callable(answer):
-            return f"expected what makes the module, got {type(answer).__name__}: pass its name without brackets"
+            return f"expected the class or function itself, got {type(answer).__name__}: pass its name without brackets"
         with torch.no_grad():
             return next(filter(None, (judge_module(answer, right, slips, *case) for case in cases)), None)
 
@@ -310,7 +310,9 @@ def judge_module(answer: Callable, right: str, slips: Sequence[Slip], arguments:
     if untouched(model):
         raise NotAttempted
     if not isinstance(model, nn.Module):
-        return where + difference(model, written(right)(*arguments))
+        missing = ": is the return missing?" if model is None else ""
+        raised = f"it raised {model.kind}: {model.text}" if isinstance(model, Raised) else ""
+        return where + (raised or f"expected an nn.Module back, got {describe(model)}{missing}")
     first = attempt(model.cpu().float().eval(), x.clone())  # lazy layers learn their sizes here
     if untouched(first):
         raise NotAttempted
@@ -318,7 +320,7 @@ def judge_module(answer: Callable, right: str, slips: Sequence[Slip], arguments:
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter))  # fresh norms would all be alike
     got = list(results(model, x))
-    if not same(got[1], attempt(model, x.clone())):
+    if not same(got[-2], attempt(model, x.clone())):
         return f"{where}the same x gives another output each time: make layers once, in __init__, and without dropout"
     most = 1 if isinstance(got[0], Raised) or got[0] is None else 2
     for message, other in variants(right, slips, most):
@@ -332,7 +334,10 @@ def judge_module(answer: Callable, right: str, slips: Sequence[Slip], arguments:
 def results(model: nn.Module, x: Tensor) -> Iterator:
     """Yield the output in training mode, which moves running statistics, then in eval mode; and x afterwards."""
     given = x.clone()
-    yield attempt(model.train(), given)
+    out = attempt(model.train(), given)
+    yield out
+    if isinstance(out, Raised):  # then it matters which layer has which stride
+        yield sorted(layer.extra_repr() for found in layers(model).values() for layer in found)
     yield attempt(model.eval(), x.clone())
     yield given
 

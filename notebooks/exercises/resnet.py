@@ -1,4 +1,6 @@
-from course_utils.exercises import module
+"""Chapter 11's exercises: the residual block, the bottleneck, a negative loss, the depth and size of ResNets."""
+
+from course_utils.exercises import choice, module, value
 
 BLOCK = """
 class ResidualBlock(nn.Module):
@@ -13,83 +15,155 @@ class ResidualBlock(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
 
     def forward(self, x):
-        out = self.norm1(self.conv1(x)).relu()
-        out = self.norm2(self.conv2(out))
-        return (out + self.shortcut(x)).relu()
+        out = self.norm1(self.conv1(x)).relu()  # (B, after, H/stride, W/stride)
+        return (self.norm2(self.conv2(out)) + self.shortcut(x)).relu()
 """
 NECK = """
 class Bottleneck(nn.Module):
     def __init__(self, before, narrow, after, stride=1):
         super().__init__()
-        self.conv1 = nn.Conv2d(before, narrow, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(narrow)
-        self.conv2 = nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(narrow)
-        self.conv3 = nn.Conv2d(narrow, after, 1, bias=False)
-        self.norm3 = nn.BatchNorm2d(after)
+        self.branch = nn.Sequential(
+            nn.Conv2d(before, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
+            nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
+            nn.Conv2d(narrow, after, 1, bias=False), nn.BatchNorm2d(after),
+        )  # fmt: skip
         self.shortcut = nn.Identity()
         if stride != 1 or before != after:
             self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
 
     def forward(self, x):
-        out = self.norm1(self.conv1(x)).relu()
-        out = self.norm2(self.conv2(out)).relu()
-        out = self.norm3(self.conv3(out))
-        return (out + self.shortcut(x)).relu()
+        return (self.branch(x) + self.shortcut(x)).relu()
 """
-SLIPS = [
+X = (5, 4, 9, 8)  # the first block needs no projection; the others need it for both reasons, channels, and stride
+SIZES = [((4, 4), X), ((4, 6, 2), X), ((4, 6), X), ((4, 4, 2), X)]
+NECK_SIZES = [((4, 3, 4), X), ((4, 3, 8, 2), X), ((4, 3, 8), X), ((4, 3, 4, 2), X)]
+
+CUT = "a ReLU cuts the branch before the sum: then the block can only add, never take away"
+ORDER = "ReLU comes before BatchNorm: the order is convolution, BatchNorm, ReLU"
+BIAS = "a convolution has a bias: BatchNorm takes the mean away right after it, so write bias=False"
+SEVERAL = "more than one convolution of the branch has the stride: each of them divides the size again"
+LATE = "the stride stands on the last convolution: an earlier one makes the maps small for the rest"
+OVERWRITTEN = "you overwrote x: an operation in place (inplace=True, +=, relu_) changed what the shortcut still needs"
+MISSING = "the projection is missing: the {} changes, so x does not fit"
+NEEDS_ZERO = "a 1×1 convolution needs padding=0 here, a 3×3 one padding=1"
+
+SHARED = [
     ("the ReLU after the sum is missing", "shortcut(x)).relu()", "shortcut(x))"),
-    ("a ReLU cuts the branch before the sum: then the block can only add, never take away", "(out +", "(out.relu() +"),
     ("the shortcut is not added: out = F(x) + x", " + self.shortcut(x)", ""),
-    ("x is added, but passes through a ReLU first: the shortcut takes it as it is", "cut(x)", "cut(x).relu()"),
-    ("the ReLU after the first BatchNorm is missing", "conv1(x)).relu()", "conv1(x))"),
-    ("the projection is missing where the stride changes, so x does not fit", "stride != 1 or ", ""),
-    ("the projection is missing where the number of channels changes, so x does not fit", " or before != after", ""),
+    ("x is subtracted: out = F(x) + x", "+ self.shortcut", "- self.shortcut"),
+    ("x is added, but passes through a ReLU first: the shortcut takes it as it is",
+     "shortcut(x)", "shortcut(x).relu()"),
+    (MISSING.format("stride"), "stride != 1 or ", ""),
+    (MISSING.format("number of channels"), " or before != after", ""),
+    (MISSING.format("shape"), "if stride != 1 or before != after", "if False"),
     ("x fits as it is: make the projection only where channels or size change", "stride != 1 or", "True or"),
     ("the projection is a 3×3 convolution: 1×1 brings x to the new shape with a ninth of the weights",
      "after, 1, stride,", "after, 3, stride, padding=1,"),
     ("there is no BatchNorm in the projection: its 1×1 convolution is followed by one too",
      "bias=False), nn.BatchNorm2d(after))", "bias=False))"),
-    ("the 1×1 convolution of the shortcut needs the stride as well", "after, 1, stride,", "after, 1,"),
-    ("convolutions have a bias: BatchNorm takes the mean away right after it, so write bias=False", ", bias=False", ""),
-    ("you overwrote x: an operation in place changed what the shortcut still needs",
-     "        return", "        x += out\n        return x.relu()\n        return"),
+    ("the shortcut keeps the size and the branch does not: the 1×1 convolution needs the stride as well",
+     "after, 1, stride,", "after, 1,"),
+    (BIAS, ", bias=False", ""),
+    (BIAS, "stride, bias=False), nn.BatchNorm2d(after))", "stride), nn.BatchNorm2d(after))"),
+    (OVERWRITTEN, "    def forward(self, x):\n", "    def forward(self, x):\n        x.relu_()\n"),
 ]  # fmt: skip
 
 residual_block = module(
     right=BLOCK,
-    cases=[((4, 4), (5, 4, 9, 8)), ((4, 6, 2), (5, 4, 9, 8)), ((4, 6), (5, 4, 9, 8)), ((4, 4, 2), (5, 4, 9, 8))],
+    cases=SIZES,
     slips=[
-        *SLIPS,
-        ("ReLU comes before BatchNorm: the order is convolution, BatchNorm, ReLU", "1(x)).relu()", "1(x).relu())"),
-        ("more than one convolution of the branch has the stride: each of them divides the size again",
-         "after, after, 3,", "after, after, 3, stride,"),
-        ("no convolution of the branch has the stride", "after, 3, stride,", "after, 3,"),
-        ("the stride stands on the last convolution: an earlier one makes the maps small for the rest",
-         "before, after, 3, stride,", "before, after, 3,", "after, after, 3,", "after, after, 3, stride,"),
-        ("the second BatchNorm is not used in forward", "self.norm2(self.conv2(out))", "self.conv2(out)"),
+        *SHARED,
+        (CUT, "conv2(out)) +", "conv2(out)).relu() +"),
+        (ORDER, "conv1(x)).relu()", "conv1(x).relu())"),
+        ("the ReLU after the first BatchNorm is missing", "conv1(x)).relu()", "conv1(x))"),
+        ("a BatchNorm that __init__ makes is not used in forward", "self.norm2(self.conv2(out))", "self.conv2(out)"),
+        ("one BatchNorm serves two convolutions: each convolution has a BatchNorm of its own",
+         "        self.norm2 = nn.BatchNorm2d(after)\n", "", "self.norm2(", "self.norm1("),
+        ("each convolution has a BatchNorm of its own, not another norm", "BatchNorm2d", "InstanceNorm2d"),
+        (SEVERAL, "after, after, 3,", "after, after, 3, stride,"),
+        ("no convolution of the branch has the stride", "before, after, 3, stride,", "before, after, 3,"),
+        (LATE, "before, after, 3, stride,", "before, after, 3,", "after, after, 3,", "after, after, 3, stride,"),
+        (OVERWRITTEN, "return (self.norm2(self.conv2(out)) + self.shortcut(x)).relu()",
+         "out = self.norm2(self.conv2(out))\n        x += out if out.shape == x.shape else 0\n        return x.relu()"),
         ("a 3×3 convolution needs padding=1 here", "after, 3, padding=1", "after, 3"),
+        ("a 3×3 convolution needs padding=1 here", "after, 3, stride, padding=1", "after, 3, stride"),
     ],
     praise="Equal to the reference in training and eval mode, for every change of channels and size.",
 )  # fmt: skip
 
+FIRST, MIDDLE = "nn.Conv2d(before, narrow, 1,", "nn.Conv2d(narrow, narrow, 3, stride,"
+RELU = "nn.BatchNorm2d(narrow), nn.ReLU(),\n            "
+
 bottleneck = module(
     right=NECK,
-    cases=[((6, 3, 6), (5, 6, 9, 8)), ((6, 3, 8, 2), (5, 6, 9, 8)), ((6, 3, 8), (5, 6, 9, 8)), ((6, 3, 6, 2), (5, 6, 9, 8))],
+    cases=NECK_SIZES,
     slips=[
-        ("", "narrow, 1, bias", "narrow, 1, stride, bias", "narrow, 3, stride,", "narrow, 3,"),  # the paper's: right too
-        *SLIPS,
+        ("", FIRST, f"{FIRST} stride,", MIDDLE, "nn.Conv2d(narrow, narrow, 3,"),  # as in the paper: right too
+        *SHARED,
+        (CUT, "self.branch(x) +", "self.branch(x).relu() +"),
+        (ORDER, "nn.BatchNorm2d(narrow), nn.ReLU()", "nn.ReLU(), nn.BatchNorm2d(narrow)"),
+        ("the ReLU after the first BatchNorm is missing", f"{RELU}{MIDDLE}", f"nn.BatchNorm2d(narrow),{MIDDLE}"),
+        ("the ReLU after the second BatchNorm is missing",
+         f"{RELU}nn.Conv2d(narrow, after,", "nn.BatchNorm2d(narrow),nn.Conv2d(narrow, after,"),
+        ("the ReLUs inside the branch are missing", " nn.ReLU(),", ""),
         ("the 3×3 convolution widens the maps: keep it narrow, the last 1×1 goes back to many channels",
-         "narrow, narrow, 3", "narrow, after, 3", "norm2 = nn.BatchNorm2d(narrow)", "norm2 = nn.BatchNorm2d(after)",
-         "narrow, after, 1", "after, after, 1"),
-        ("the ReLU after the second BatchNorm is missing", "conv2(out)).relu()", "conv2(out))"),
-        ("ReLU comes before BatchNorm: the order is convolution, BatchNorm, ReLU", "1(x)).relu()", "1(x).relu())",
-         "2(out)).relu()", "2(out).relu())"),
-        ("more than one convolution of the branch has the stride", "narrow, 1, bias", "narrow, 1, stride, bias"),
-        ("no convolution of the branch has the stride", "narrow, 3, stride,", "narrow, 3,"),
-        ("the stride stands on the last convolution: an earlier one makes the maps small for the rest",
-         "narrow, 3, stride,", "narrow, 3,", "narrow, after, 1,", "narrow, after, 1, stride,"),
+         f"{MIDDLE} padding=1, bias=False), nn.BatchNorm2d(narrow)",
+         "nn.Conv2d(narrow, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after)",
+         "nn.Conv2d(narrow, after, 1,", "nn.Conv2d(after, after, 1,"),
+        ("the last convolution has a BatchNorm of its own too", "bias=False), nn.BatchNorm2d(after),", "bias=False),"),
+        (SEVERAL, FIRST, f"{FIRST} stride,"),
+        ("no convolution of the branch has the stride", MIDDLE, "nn.Conv2d(narrow, narrow, 3,"),
+        (LATE, MIDDLE, "nn.Conv2d(narrow, narrow, 3,", "narrow, after, 1,", "narrow, after, 1, stride,"),
+        (OVERWRITTEN, "return (self.branch(x) + self.shortcut(x)).relu()",
+         "x += self.branch(x)\n        return x.relu()"),
+        (NEEDS_ZERO, FIRST, f"{FIRST} padding=1,"),
+        (NEEDS_ZERO, "stride, padding=1", "stride"),
     ],
     praise="Equal to the reference in training and eval mode: narrow in the middle, wide at both ends. (The stride may "
     "stand in the 3×3, as in torchvision, or in the first 1×1, as in the paper.)",
 )  # fmt: skip
+
+negative_loss = choice(
+    right='negative_loss = "c"',
+    wrong={
+        "a": "the absolute value grows as the right class gets more probable: training would then make it improbable",
+        "b": "cross-entropy takes the softmax itself: on a softmax it is taken twice, and the gradient fades",
+        "d": "a smaller learning rate follows the same wrong loss more slowly",
+    },
+    praise="Cross-entropy takes logits. NLLLoss on log_softmax is the same; log of a softmax too, but less stable.",
+)
+
+blocks_for_56 = value(
+    right="blocks_for_56 = (56 - 2) // 6",
+    slips=[
+        ("that counts the layers of a stage: a block has two of them", "// 6", "// 3"),
+        ("that counts the blocks of all three stages: n is the number in one of them", "// 6", "// 2"),
+        ("these are the layers in the blocks: divide them by three stages of two layers a block", " // 6", ""),
+        ("two of the 56 layers stand outside the blocks: the first convolution and the dense layer", 56 / 6),
+        ("10 blocks a stage make 62 layers", 10),
+        ("8 blocks a stage make 50 layers", 8),
+    ],
+    praise="6 · 9 + 2 = 56.",
+)
+
+IMAGENET = "that is a network of ImageNet's widths (64 to 512 channels): here they are 16, 32 and 64"
+
+resnet20_parameters = value(
+    right="""
+convolutions = 3 * 16 * 9 + 6 * 16 * 16 * 9 + 16 * 32 * 9 + 5 * 32 * 32 * 9 + 32 * 64 * 9 + 5 * 64 * 64 * 9
+norms = 2 * (16 + 6 * 16 + 6 * 32 + 6 * 64)
+resnet20_parameters = convolutions + norms + 64 * 10 + 10
+""",
+    slips=[
+        ("BN's gamma and beta are missing: two for each of its 688 channels", " + norms", ""),
+        ("only one of BN's gamma and beta is counted: there are two for each channel", "norms = 2 *", "norms = 1 *"),
+        ("biases before BN are counted: these convolutions have none", "norms = 2 *", "norms = 3 *"),
+        ("right for the projection (option B): here the shortcuts slice and pad, without parameters", 272_474),
+        ("the dense layer is missing: 64 · 10 + 10", " + 64 * 10 + 10", ""),
+        ("the dense layer's 10 biases are missing", "10 + 10", "10"),
+        ("that is the paper's 0.27 million: count exactly", 270_000),
+        *((IMAGENET, count) for count in (11_000_000, 11_173_962, 11_181_642, 11_689_512)),
+    ],
+    praise="267 696 weights of convolutions, 1376 of BatchNorm, 650 of the dense layer: a fortieth of ResNet-18's 11 "
+    "million.",
+)

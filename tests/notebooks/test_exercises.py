@@ -72,4 +72,4 @@ def test_a_right_answer_in_another_form_passes(name, source):
 def test_each_wrong_letter_is_answered(name):
     """Exercises without slips are choices: at least two other letters are known, and say something of their own."""
     messages = {check(name, letter).message for letter in "abcdef"} - {EVERY[name].praise}
-    assert len(messages) >= 2 and check(name, "?").message.startswith("expected ")
+    assert len(messages) >= 2 and "got '?'" in check(name, "?").message

@@ -156,7 +156,7 @@ WRONG = {
         (changed(LENET, "Tanh", "GELU"), "compare the order of the steps line by line"),
         (changed(LENET_CLASS, "torch.tanh(self.c1(x))", "torch.tanh(nn.Conv2d(1, 6, 5, padding=2)(x))"),
          "another output each time"),
-        (changed(LENET, "nn.Sequential(", "[", "    )", "    ]"), "expected Sequential, got ["),
+        (changed(LENET, "nn.Sequential(", "[", "    )", "    ]"), "expected an nn.Module back, got ["),
         (changed(LENET, "    return nn", "    model = nn"), "is the return missing"),
         (changed(LENET, "nn.Tanh()", "nn.tanh()"), "raised AttributeError"),
         (LENET + "\nmake_lenet = make_lenet()", "without brackets"),

@@ -201,7 +201,8 @@ def test_modules_are_compared_whatever_their_names_and_style(message, block):
 
 def test_the_fallback_says_what_is_known_of_a_module(message, block):
     assert (
-        message(block, nn.Linear(4, 4)) == "expected what makes the module, got Linear: pass its name without brackets"
+        message(block, nn.Linear(4, 4))
+        == "expected the class or function itself, got Linear: pass its name without brackets"
     )
     said = message(block, lambda width: layers(width, nn.ReLU()))
     assert said == "for width = 4: missing: BatchNorm1d with weight (4,) and bias (4,)"
