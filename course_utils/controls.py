@@ -164,7 +164,7 @@ def add_boxes(axes: Axes, x: Sequence, y: Sequence, width: Sequence = 1, height:
 def set_up_logits(axes: Axes, logits: np.ndarray, **labels) -> None:
     """Frame `draw_logits` by all logits (N, classes) that may be shown, with room for what a change adds."""
     low, high, room, classes = logits.min(), logits.max(), 0.25 * np.ptp(logits), logits.shape[1]
-    axes.axhline(0, color="black", linewidth=0.8)
+    axes.axhline(0, color="black", linewidth=0.8, zorder=0.5)  # below the bars
     axes.set(xlim=(-0.89, classes - 0.11), ylim=(min(low, 0) - room, max(high, 0) + room))
     axes.set(**{"xlabel": "class", "xticks": range(classes)} | labels)
 
