@@ -23,6 +23,7 @@ TYPED = {"stepper": "1/9", "field": "3 3d2 pool2"}  # by cell, what counts when 
 # Some knobs have no effect where their control begins: (cell, knob) -> the keys that other sliders need first.
 NEEDS = {
     ("valley", "momentum"): {"optimizer": "ArrowRight"},  # SGD has no momentum
+    ("channel", "input shift"): {"mode": "ArrowRight"},  # in training mode the shift is subtracted again
     ("pooling-explorer", "ceil"): {"window K": "ArrowRight", "padding P": "ArrowRight"},
     ("pooling-explorer", "count padding"): {"kind": "ArrowRight", "window K": "ArrowRight", "padding P": "ArrowRight"},
     ("pooling-explorer", "draw"): {"kind": "End"},  # only stochastic pooling draws
