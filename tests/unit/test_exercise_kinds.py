@@ -8,23 +8,27 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from course_utils import exercises as engine
 from course_utils.exercises import (
+    attempt,
     check,
+    checking,
     choice,
     draws,
+    edited,
     function,
     keeps_its_inputs,
     module,
+    same,
     same_gradients,
     table,
     value,
+    variants,
 )
 
 
 def ask(exercise, answer, monkeypatch):
     """Check an answer to an exercise that no chapter asks."""
-    monkeypatch.setattr(engine, "find", lambda name: exercise)
+    monkeypatch.setattr(checking, "find", lambda name: exercise)
     return check("99/test", answer)
 
 
@@ -258,8 +262,8 @@ def test_draws_are_judged_by_what_comes_how_often(message, flip):
 
 
 def test_edited_and_variants():
-    assert engine.edited("a + b", ("a", "c", "c +", "d −")) == "d − b" and engine.edited("a + b", ("x", "y")) == ""
-    found = list(engine.variants("def f():\n    return 1, 2", [("one", "1", "0"), ("two", "2", "3"), ("no", "9", "8")]))
+    assert edited("a + b", ("a", "c", "c +", "d −")) == "d − b" and edited("a + b", ("x", "y")) == ""
+    found = list(variants("def f():\n    return 1, 2", [("one", "1", "0"), ("two", "2", "3"), ("no", "9", "8")]))
     assert [(message, answer()) for message, answer in found] == [
         ("", (1, 2)),
         ("one", (0, 2)),
@@ -284,9 +288,9 @@ def test_edited_and_variants():
     ],
 )
 def test_same(a, b, equal):
-    assert engine.same(a, b) == engine.same(b, a) == equal
+    assert same(a, b) == same(b, a) == equal
 
 
 def test_errors_are_the_same_when_kind_and_sizes_are():
-    errors = [engine.attempt(torch.add, torch.ones(a), torch.ones(b)) for a, b in ((3, 4), (4, 3), (3, 5))]
-    assert engine.same(errors[0], errors[1]) and not engine.same(errors[0], errors[2]) and not engine.same(errors[0], 1)
+    errors = [attempt(torch.add, torch.ones(a), torch.ones(b)) for a, b in ((3, 4), (4, 3), (3, 5))]
+    assert same(errors[0], errors[1]) and not same(errors[0], errors[2]) and not same(errors[0], 1)
