@@ -7,7 +7,7 @@ right one, then with each slip, then with pairs of slips; the first that gives t
 
 from course_utils.exercises.checking import NOT_ATTEMPTED, PASSED, WRONG, Verdict, check, exercises, topics
 from course_utils.exercises.comparing import Raised, as_tensor, attempt, describe, difference, same, untouched
-from course_utils.exercises.draws import draws, moves_pixels
+from course_utils.exercises.draws import draws
 from course_utils.exercises.kinds import choice, function, keeps_its_inputs, same_gradients, table, value
 from course_utils.exercises.modules import module
 from course_utils.exercises.slips import Exercise, NotAttempted, edited, variants, written

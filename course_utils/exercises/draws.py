@@ -136,18 +136,3 @@ def other_draws(got: object, right: Sample, known: set[bytes], otherwise: str, p
 def pieces(sample: Sample, size: int) -> set[tuple[int, bytes]]:
     """Return the parts of all outcomes, of `size` bytes each, with their places."""
     return {(k, kind[k : k + size]) for kind in sample.counts for k in range(0, len(kind), size)}
-
-
-def moves_pixels(answer: Callable, right: Callable, cases: Sequence[tuple]) -> str | None:
-    """Law: pixels keep their values and dtype, also as bytes, in gray, in a batch of one."""
-    for images, *arguments in cases:
-        for batch in (images, images.byte(), images[:, :1].byte()):
-            result = attempt(answer, batch.clone(), *arguments)
-            kind, shape = (str(batch.dtype).removeprefix("torch."), tuple(batch.shape))
-            if not isinstance(result, Tensor) or result.shape != batch.shape:
-                return f"for {kind} images of shape {shape}: {difference(result, batch)}"
-            if result.dtype != batch.dtype:
-                return f"{kind} images came back as {str(result.dtype).removeprefix('torch.')}: keep the dtype"
-            if (result != result.round()).any():
-                return "the values are interpolated: move the pixels themselves"
-    return None

@@ -1,13 +1,19 @@
+"""Chapter 09's exercises: flips, crops and quarter turns drawn for each image; labels that stay; safe orders."""
+
+from collections.abc import Callable, Sequence
+
 import torch
+from torch import Tensor
 
 from course_utils.exercises import (
     Exercise,
     NotAttempted,
+    attempt,
     choice,
     describe,
+    difference,
     draws,
     keeps_its_inputs,
-    moves_pixels,
     untouched,
 )
 
@@ -30,6 +36,22 @@ def quarter_turns(images):
     return torch.stack([image.rot90(int(k), (1, 2)) for image, k in zip(images, turns, strict=True)])
 """
 PIXELS = torch.arange(1.0, 91.0)  # all different, so that a picture has no symmetry
+
+
+def moves_pixels(answer: Callable, right: Callable, cases: Sequence[tuple]) -> str | None:
+    """Law: pixels keep their values and dtype, also as bytes, in gray, in a batch of one."""
+    for images, *arguments in cases:
+        for batch in (images, images.byte(), images[:, :1].byte()):
+            result = attempt(answer, batch.clone(), *arguments)
+            kind, shape = (str(batch.dtype).removeprefix("torch."), tuple(batch.shape))
+            if not isinstance(result, Tensor) or result.shape != batch.shape:
+                return f"for {kind} images of shape {shape}: {difference(result, batch)}"
+            if result.dtype != batch.dtype:
+                return f"{kind} images came back as {str(result.dtype).removeprefix('torch.')}: keep the dtype"
+            if (result != result.round()).any():
+                return "the values are interpolated: move the pixels themselves"
+    return None
+
 
 random_flip = draws(
     right=FLIP,

@@ -1,3 +1,5 @@
+"""Chapter 05's exercises: LeNet's shapes, layers, parameters and work; evaluating well; preparing a drawn digit."""
+
 import math
 from collections.abc import Callable
 
