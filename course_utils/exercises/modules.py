@@ -1,6 +1,5 @@
 """Exercises whose answer makes a module: with its own parameters, the right one must compute the same."""
 
-import copy
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -77,17 +76,21 @@ def results(model: nn.Module, x: Tensor) -> Iterator:
 
 
 def dressed(twin: nn.Module, model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the twin with the model's parameters, in each order that shapes allow: the names of layers are free."""
+    """Yield the twin with the model's parameters, in each order that shapes allow: the names of layers are free.
+
+    It is one twin, made like new before each yield: a copy each time would take most of a check.
+    """
     mine, its = layers(model), layers(twin)
     if {sizes: len(found) for sizes, found in mine.items()} != {sizes: len(found) for sizes, found in its.items()}:
         return
     for orders in itertools.product(*(itertools.permutations(mine[sizes]) for sizes in its)):
-        copied = copy.deepcopy(twin)
-        for sizes, order in zip(its, orders, strict=True):
-            for target, layer in zip(layers(copied)[sizes], order, strict=True):
-                for theirs, ours in zip(target.parameters(recurse=False), layer.parameters(recurse=False), strict=True):
-                    theirs.copy_(ours.view_as(theirs))
-        yield copied
+        for layer in twin.modules():
+            if hasattr(layer, "reset_running_stats"):
+                layer.reset_running_stats()
+        for target, layer in zip(itertools.chain(*its.values()), itertools.chain(*orders), strict=True):
+            for theirs, ours in zip(target.parameters(recurse=False), layer.parameters(recurse=False), strict=True):
+                theirs.copy_(ours.view_as(theirs))
+        yield twin
 
 
 def layers(model: nn.Module) -> dict[tuple, list[nn.Module]]:
@@ -107,11 +110,15 @@ def unlike(model: nn.Module, got: object, x: Tensor, right: nn.Module) -> str:
     if isinstance(got, Raised):
         return f"the module raised {got.kind} for x of shape {shape}: {got.text}; trace_shapes shows where"
     if not isinstance(got, Tensor) or got.shape != expected.shape:
-        return f"for x of shape {shape} {difference(got, expected)}; trace_shapes shows where"
+        where = "" if got is None else "; trace_shapes shows where"
+        return f"for x of shape {shape} {difference(got, expected)}{where}"
     if mine == its:
         return "shapes and parameters are right, the numbers are not: compare the order of the steps line by line"
     if not mine:
-        return "the module has no parameters: make its layers in __init__ (self.… = …), so that they can be trained"
+        return (
+            "the module has no parameters: make its layers in __init__ (self.… = …, a list of them as nn.ModuleList), "
+            "so that they can be trained"
+        )
     parts = [("missing", right, its - mine), ("too much", model, mine - its)]
     return "; ".join(f"{word}: {in_words(layers(of), counts)}" for word, of, counts in parts if counts)
 

@@ -44,6 +44,7 @@ BIAS = "a convolution has a bias: BatchNorm takes the mean away right after it, 
 SEVERAL = "more than one convolution of the branch has the stride: each of them divides the size again"
 LATE = "the stride stands on the last convolution: an earlier one makes the maps small for the rest"
 OVERWRITTEN = "you overwrote x: an operation in place (inplace=True, +=, relu_) changed what the shortcut still needs"
+RENAMED = "x stands for something else when it is added: keep the block's input, and call the branch's result out"
 MISSING = "the projection is missing: the {} changes, so x does not fit"
 NEEDS_ZERO = "a 1×1 convolution needs padding=0 here, a 3×3 one padding=1"
 
@@ -85,6 +86,8 @@ residual_block = module(
         (LATE, "before, after, 3, stride,", "before, after, 3,", "after, after, 3,", "after, after, 3, stride,"),
         (OVERWRITTEN, "return (self.norm2(self.conv2(out)) + self.shortcut(x)).relu()",
          "out = self.norm2(self.conv2(out))\n        x += out if out.shape == x.shape else 0\n        return x.relu()"),
+        (RENAMED, "out = self", "x = self", "conv2(out)", "conv2(x)"),
+        (RENAMED, "return (self.norm2(self.conv2(out)) +", "x = self.norm2(self.conv2(out))\n        return (x +"),
         ("a 3×3 convolution needs padding=1 here", "after, 3, padding=1", "after, 3"),
         ("a 3×3 convolution needs padding=1 here", "after, 3, stride, padding=1", "after, 3, stride"),
     ],
@@ -116,6 +119,7 @@ bottleneck = module(
         (LATE, MIDDLE, "nn.Conv2d(narrow, narrow, 3,", "narrow, after, 1,", "narrow, after, 1, stride,"),
         (OVERWRITTEN, "return (self.branch(x) + self.shortcut(x)).relu()",
          "x += self.branch(x)\n        return x.relu()"),
+        (RENAMED, "return (self.branch(x) +", "x = self.branch(x)\n        return (x +"),
         (NEEDS_ZERO, FIRST, f"{FIRST} padding=1,"),
         (NEEDS_ZERO, "stride, padding=1", "stride"),
     ],
@@ -159,6 +163,12 @@ resnet20_parameters = convolutions + norms + 64 * 10 + 10
         ("only one of BN's gamma and beta is counted: there are two for each channel", "norms = 2 *", "norms = 1 *"),
         ("biases before BN are counted: these convolutions have none", "norms = 2 *", "norms = 3 *"),
         ("right for the projection (option B): here the shortcuts slice and pad, without parameters", 272_474),
+        ("the shortcuts are projections without BatchNorm: here they slice and pad, without parameters", 272_282),
+        ("that is for one input channel: CIFAR-10's pictures have three", "3 * 16 * 9", "1 * 16 * 9"),
+        ("the first convolution is missing: 3 → 16, with its BatchNorm", "3 * 16 * 9 + ", ""),
+        ("the first convolution is missing: 3 → 16, with its BatchNorm", "3 * 16 * 9 + ", "", "(16 + 6", "(6"),
+        ("the convolution into the second stage is missing: 16 → 32", " + 16 * 32 * 9", ""),
+        ("the convolution into the third stage is missing: 32 → 64", " + 32 * 64 * 9", ""),
         ("the dense layer is missing: 64 · 10 + 10", " + 64 * 10 + 10", ""),
         ("the dense layer's 10 biases are missing", "10 + 10", "10"),
         ("that is the paper's 0.27 million: count exactly", 270_000),

@@ -16,6 +16,32 @@ EMPTY = """class ResidualBlock(nn.Module):
 
     def forward(self, x):
         return x.relu()"""
+REBOUND = """class ResidualBlock(nn.Module):
+    def __init__(self, before, after, stride=1):
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after)
+        self.conv2, self.bn2 = nn.Conv2d(after, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after)
+        self.short = nn.Sequential()
+        if (before, stride) != (after, 1):
+            self.short = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        return F.relu(x + self.short(x))"""
+LISTED = """class ResidualBlock(nn.Module):
+    def __init__(self, before, after, stride=1):
+        super().__init__()
+        self.layers = [
+            nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
+            nn.Conv2d(after, after, 3, padding=1, bias=False), nn.BatchNorm2d(after),
+        ]
+
+    def forward(self, x):
+        out = x
+        for layer in self.layers:
+            out = layer(out)
+        return torch.relu(out + x)"""
 BACKWARD = """class ResidualBlock(nn.Module):
     def __init__(self, before, after, stride=1):
         super().__init__()
@@ -58,6 +84,9 @@ WRONG = {
          "expected float32 (5, 4, 9, 8), got float32 (5, 288)"),
         (changed(BLOCK, "conv1(x)).relu()", "conv1(x)).relu() * torch.rand(1)"), "gives another output each time"),
         (EMPTY, "has no parameters"),
+        (LISTED, "nn.ModuleList"),
+        (REBOUND, "x stands for something else when it is added"),
+        (changed(REBOUND, "x + self.short(x)", "self.short(x)"), "the shortcut is not added"),
         (BLOCK + "\nResidualBlock = ResidualBlock(16, 16)", "without brackets"),
         ("ResidualBlock = 3", "expected the class or function itself, got int"),
         ("def ResidualBlock(before, after, stride=1):\n    return []", "expected an nn.Module back, got []"),
@@ -75,12 +104,16 @@ WRONG = {
     "11/blocks_for_56": [("blocks_for_56 = '9'", "expected a number"), ("blocks_for_56 = 7", "7 is not it")],
     "11/resnet20_parameters": [
         ("resnet20_parameters = 0.27e6", "count exactly"),
-        ("resnet20_parameters = 269723", "is not it"),
+        ("resnet20_parameters = 269722 + 688 * 2 + 3 * 5", "is not it"),
+        ("resnet20_parameters = 269722 - 2 * 16 * 9", "three"),
+        ("resnet20_parameters = 269722 - 3 * 16 * 9 - 2 * 16", "the first convolution is missing"),
+        ("resnet20_parameters = 269722 + 16 * 32 + 32 * 64", "without BatchNorm"),
     ],
 }  # fmt: skip
 
 RIGHT = [
     ("11/residual_block", BACKWARD),
+    ("11/residual_block", changed(REBOUND, "x = ", "y = ", "conv2(x)", "conv2(y)", "x + self", "y + self")),
     ("11/residual_block", changed(BLOCK, "class ResidualBlock", "class Other", "=1):", "=1, bias=False):")
      + "\ndef ResidualBlock(before, after, stride=1):\n    return Other(before, after, stride).double().eval()"),
     ("11/residual_block", changed(BLOCK, LAST, AGAIN)),
