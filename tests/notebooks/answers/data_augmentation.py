@@ -162,6 +162,8 @@ RIGHT = [
     ("09/random_flip", FLIP_LOOP),
     ("09/random_flip", FLIP_NUMPY),
     ("09/random_flip", changed(FLIP, CHOSEN, "torch.bernoulli(torch.full((len(images),), p)) == 1")),
+    ("09/random_flip", "from course_utils.augmentation import random_flip as flip"),
+    ("09/random_crop", "from course_utils.augmentation import random_crop as crop"),
     ("09/random_crop", CROP_LOOP),
     ("09/random_crop", changed(CROP, DRAWN, "(torch.rand(2, len(images)) * (2 * padding + 1)).long()")),
     ("09/keeps_label", 'keeps_label = "F, d, A"'),
@@ -171,5 +173,6 @@ RIGHT = [
         "edbca", "edcba", "debac", "dbeca", "dcbea", "edbac", "D, E, C, B, A", " d e b c a\n", "d → b → e → a → c",
     )],
     ("09/quarter_turns", TURNS_MASKED),
+    ("09/quarter_turns", changed(TURNS, EACH, "np.random.default_rng().integers(1, 4, len(images))")),
     ("09/quarter_turns", "import random\n" + changed(TURNS, EACH, "random.choices([1, 2, 3], k=len(images))")),
 ]  # fmt: skip
