@@ -66,7 +66,7 @@ OWN_NOTEBOOKS = {
     },
     # one drawing pad shown twice, no network, and a cell that drives it
     "two_pads": {
-        "one": "from course_utils.widgets.drawing import DrawingPad; pad = DrawingPad(); pad",
+        "one": "from controls.drawing import DrawingPad; pad = DrawingPad(); pad",
         "other": "pad",
         "drive": "",
     },

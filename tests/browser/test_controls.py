@@ -22,7 +22,7 @@ DRAWING = "05_lenet", "draw"  # see test_drawing.py
 TYPED = {"stepper": "1/9", "field": "3 3d2 pool2"}  # by cell, what counts when it is typed into the first field
 # Some knobs have no effect where their control begins: (cell, knob) -> the keys that other sliders need first.
 NEEDS = {
-    ("valley", "momentum"): {"optimizer": "ArrowRight"},  # SGD has no momentum
+    ("valley", "momentum β"): {"optimizer": "ArrowRight"},  # SGD has no momentum
     ("channel", "input shift"): {"mode": "ArrowRight"},  # in training mode the shift is subtracted again
     ("pooling-explorer", "ceil"): {"window K": "ArrowRight", "padding P": "ArrowRight"},
     ("pooling-explorer", "count padding"): {"kind": "ArrowRight", "window K": "ArrowRight", "padding P": "ArrowRight"},
@@ -33,14 +33,7 @@ NEEDS = {
 BACK = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight", "End": "Home", "Home": "End"}
 # (cell, knob) -> what a text says that has not yet the form "description = readout"
 OLD_TEXTS = {
-    ("valley", "optimizer"): "{}, learning rate",
-    ("valley", "momentum"): "β = {}",
     ("sizes", "ceil (round up, as poolings can)"): "ceil = {}",
-    ("browser", "layer"): "layer = {}",
-    ("browser", "remove map"): "removed map = {}",
-    ("gamma-beta", "γ (scale)"): "γ = {}",
-    ("gamma-beta", "β (shift)"): "β = {}",
-    ("channel", "companions"): "companions = draw {}",
     ("gallery", "shift (px)"): "shift = ± {}",
     ("gallery", "angle (°)"): "angle = ± {}",
     ("gallery", "scale (%)"): "scale = ± {}",

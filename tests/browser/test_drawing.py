@@ -96,12 +96,12 @@ def test_the_answer_comes_while_the_line_is_drawn(cell):
 
 @within("05_lenet")
 def test_a_digit_in_the_corner_needs_the_crop(cell, shoot):
-    handle_of(cell, "pen").press("Home")  # the thinnest pen: the digit is small
+    handle_of(cell, "pen (px)").press("Home")  # the thinnest pen: the digit is small
     draw(cell, ZERO_IN_A_CORNER)
     expect(text_of(cell)).to_contain_text("answer is 0 ")
     before = pixels_of(cell)
     cell.get_by_label("crop to the ink").uncheck()
-    expect(text_of(cell)).to_contain_text("crop = off")
+    expect(text_of(cell)).to_contain_text("crop to the ink = off")
     expect(text_of(cell)).not_to_contain_text("answer is 0 ")
     wait_for_pixels(cell, before)
     shoot(cell, "05_lenet-draw-corner")
@@ -138,8 +138,8 @@ def test_each_step_of_the_preparation_changes_the_picture(cell, label):
 def test_the_pen_draws_wider_lines(cell):
     ink = {}
     for key, width in (("Home", 8), ("End", 32)):
-        handle_of(cell, "pen").press(key)
-        expect(text_of(cell)).to_contain_text(f"pen = {width} px")
+        handle_of(cell, "pen (px)").press(key)
+        expect(text_of(cell)).to_contain_text(f"pen (px) = {width},")
         draw(cell, ONE)
         expect(text_of(cell)).to_contain_text("answer is")
         ink[width] = cell.locator("canvas").evaluate(INK)

@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from control_examples import EXAMPLES, NEEDS
+from control_examples import EXAMPLES, NEEDS, UNSEEN
 from matplotlib.collections import PolyCollection
 from PIL import Image
 
@@ -88,13 +88,15 @@ def test_each_knob_changes_text_and_picture_and_back(name):
     control = EXAMPLES[name]()
     begin = control.values()
     for key, knob in control.knobs.items():
+        if not hasattr(knob, "description"):
+            continue  # the drawing pad: it has tests of its own
         set_values(control, NEEDS.get((name, key), {}))
         value, text, picture = knob.value, control.plain_text, control.png()
         knob.value = another_value(knob)
         assert "role='alert'" not in control.text.value, control.plain_text
         assert f"{knob.description} = {readout(knob)}" in control.plain_text
         assert control.plain_text.partition(": ")[2] and control.plain_text != text
-        assert control.png() != picture, key
+        assert (control.png() == picture) == ((name, key) in UNSEEN), key
         difference = np.abs(pixels(control.image.value) - full_drawing(control)).max(axis=2)
         assert (difference > 40).mean() < 0.0005  # the frame of the axes lies below what is drawn anew
         knob.value = value
