@@ -162,7 +162,7 @@ def draw_receptive_field(
     axes.imshow(tint, extent=(0, shape[1], shape[0], 0), zorder=2)
     draw_fields(axes, stack[:depth], sizes, fields, unit)
     draw_chart(write, chart, words, fields, depth)
-    few = f"there are only {len(stack)} layers; " if after > len(stack) else ""
+    few = f"layer {len(stack)} is the last; " if after > len(stack) else ""
     cut = "this map ends at {}, {}; ".format(*sizes[depth]) if (unit + 1 < (row, column)).any() else ""
     return f"{few}{cut}{compare(fields[depth - 1], unit, rows, columns, shape)}"
 
@@ -179,13 +179,13 @@ def draw_fields(axes: Axes, layers: Sequence[Layer], sizes: np.ndarray, fields: 
     for depth, layer in reversed(list(enumerate(layers))):
         corners.append(field_of(fields[depth], unit))
         unit = windows(unit, **layer)[:, (layer["kernel_size"] - 1) // 2].clip(0, sizes[depth] - 1)
-    whole, style = np.array(corners), {"facecolor": "none", "edgecolor": COLORS[len(layers) - 1 :: -1]}
-    for boxes, lines in (
-        (whole, {"linestyle": "--", "linewidth": 1.2, "zorder": 3}),
-        (whole.clip(0, sizes[0]), {"linewidth": 2, "zorder": 4}),
+    for boxes, style in (
+        (np.array(corners), {"linestyle": "--", "linewidth": 1.2, "zorder": 3}),
+        (np.clip(corners, 0, sizes[0]), {"linewidth": 2, "zorder": 4}),
     ):
         (top, left), (bottom, right) = boxes.transpose(1, 2, 0)
-        add_boxes(axes, left, top, right - left, bottom - top, **style, **lines)
+        colors = COLORS[len(layers) - 1 :: -1]
+        add_boxes(axes, left, top, right - left, bottom - top, facecolor="none", edgecolor=colors, **style)
 
 
 def draw_chart(write: Callable, axes: Axes, words: Sequence[str], fields: Sequence, depth: int) -> None:
@@ -241,15 +241,16 @@ ROWS = ["379820", "121670", "002940", "017810", "169324", "498786"]
 INK = torch.tensor([[float(digit) for digit in row] for row in ROWS], dtype=torch.float64)
 MAP = F.pad(INK, (1, 5, 1, 1))  # 8×12; no ink leaves it when it is shifted by up to 4 pixels
 BLUES = colormaps["Blues"]
+SHARE = "each activation's share of its window's sum"
 HOW = {
     "max": "count padding, draw and mode are not used",
     "mean": "draw and mode are not used",
-    "train": "each window passes one activation on, drawn with its share of the window's sum as probability",
-    "eval": "nothing is drawn, each window passes the mean weighted by each activation's share of its window's sum",
+    "train": f"each window passes one activation on, drawn with {SHARE} as probability (count padding is not used)",
+    "eval": f"no draw, but the mean weighted by {SHARE} (count padding and draw are not used)",
 }
 
 
-def pool(maps: Tensor, kind: str, *, count_padding: bool = True, seed: int | None = None, **window: int) -> Tensor:
+def pool(maps: Tensor, kind: str, *, count_pad: bool = True, seed: int | None = None, **window: int) -> Tensor:
     """Return "max", "mean" or "stochastic" pooling of a map (H, W) without negative values.
 
     Stochastic pooling draws one activation from each window with its share of the window's sum as probability, as in
@@ -258,7 +259,7 @@ def pool(maps: Tensor, kind: str, *, count_padding: bool = True, seed: int | Non
     if kind == "max":
         return F.max_pool2d(maps[None], **window)[0]
     if kind == "mean":
-        return F.avg_pool2d(maps[None], **window, count_include_pad=count_padding)[0]
+        return F.avg_pool2d(maps[None], **window, count_include_pad=count_pad)[0]
     sizes, size = conv_output_size(tuple(maps.shape), **window), window["kernel_size"]
     rows, columns = (windows(range(n), size, window["stride"], window["padding"]) + size for n in sizes)
     values = F.pad(maps, [size] * 4)[rows[:, None, :, None], columns[:, None, :]].view(-1, size * size)  # (L, K·K)
@@ -270,19 +271,11 @@ def pool(maps: Tensor, kind: str, *, count_padding: bool = True, seed: int | Non
 
 
 def draw_pooling(
-    write: Callable,
-    axes: Axes,
-    *outputs: Axes,
-    kind: str,
-    shift: int,
-    draw: int,
-    mode: str,
-    count_padding: bool,
-    **window,
+    write: Callable, axes: Axes, *outputs: Axes, kind: str, shift: int, draw: int, mode: str, count_pad: bool, **window
 ) -> str:
     """Draw the map shifted to the right by `shift` pixels with its windows, its pooled output and that of the map."""
     shifted, seed = F.pad(MAP, (shift, -shift)), draw if mode == "train" else None
-    pooled = [pool(maps, kind, count_padding=count_padding, seed=seed, **window) for maps in (shifted, MAP)]
+    pooled = [pool(maps, kind, count_pad=count_pad, seed=seed, **window) for maps in (shifted, MAP)]
     draw_map(write, axes, shifted, 1)
     for panel, output in zip(outputs, pooled, strict=True):
         draw_map(write, panel, output, min(13 / output.shape[1], 9 / output.shape[0], 2))
@@ -338,7 +331,7 @@ def pooling_explorer() -> Control:
         stride=choice("stride S", [1, 2, 3, 4], 2),
         padding=choice("padding P", [0, 1], 0),
         ceil_mode=toggle("ceil"),
-        count_padding=toggle("count padding", True),
+        count_pad=toggle("count padding", True),
         shift=choice("shift", [0, 1, 2, 3, 4], 1),
         draw=slider("draw", 1, 1, 20, 1),
         mode=choice("mode", ["train", "eval"], "train"),
