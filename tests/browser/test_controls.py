@@ -33,7 +33,6 @@ NEEDS = {
 BACK = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight", "End": "Home", "Home": "End"}
 # (cell, knob) -> what a text says that has not yet the form "description = readout"
 OLD_TEXTS = {
-    ("sizes", "ceil (round up, as poolings can)"): "ceil = {}",
     ("gallery", "shift (px)"): "shift = ± {}",
     ("gallery", "angle (°)"): "angle = ± {}",
     ("gallery", "scale (%)"): "scale = ± {}",
