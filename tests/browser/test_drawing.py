@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from playwright.sync_api import Locator, expect
+
 from test_controls import handle_of, pixels_of, text_of, wait_for_pixels, within
 
 Stroke = Sequence[tuple[float, float]]  # points (x, y) in 0..1, from the upper left corner

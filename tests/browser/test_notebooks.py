@@ -6,6 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from playwright.sync_api import expect
+
 from test_controls import within
 
 NOTEBOOKS = {path.stem: path for path in sorted(Path(__file__).resolve().parents[2].glob("notebooks/*.ipynb"))}

@@ -4,10 +4,10 @@ A second list, answers/, holds what no slip makes: right answers in unusual form
 """
 
 import pytest
-from answers import IMPORTS, RIGHT, WRONG
-from notebook_files import ALL_EXERCISES, PATHS
 
+from answers import IMPORTS, RIGHT, WRONG
 from course_utils.exercises import NOT_ATTEMPTED, PASSED, check, edited, exercises
+from notebook_files import ALL_EXERCISES, PATHS
 
 EVERY = {name: exercise for path in PATHS for name, exercise in exercises(path.name[:2]).items()}
 SLIPS = [(name, k) for name, exercise in EVERY.items() for k in range(len(exercise.slips))]

@@ -4,10 +4,10 @@ import ast
 import re
 
 import pytest
-from notebook_files import ALL_EXERCISES, PATHS, read, tags
 
 from course_utils.exercises import exercises, topics
 from course_utils.workshop.solutions import FIRST_LINE, copy_solutions
+from notebook_files import ALL_EXERCISES, PATHS, read, tags
 
 NAMES = [path.stem for path in PATHS]
 pytestmark = pytest.mark.parametrize("path", PATHS, ids=NAMES)

@@ -4,6 +4,9 @@ import itertools
 import math
 
 import torch
+from PIL import Image, ImageDraw
+from torch import nn
+
 from controls.batchnorm import axes_explorer, channel_explorer, gamma_beta_explorer
 from controls.convolution_arithmetic import output_size_explorer, pooling_explorer, receptive_field_explorer
 from controls.convolution_stepper import stepper_explorer
@@ -12,9 +15,6 @@ from controls.first_network import descent_explorer, neuron_explorer
 from controls.lenet import activation_explorer
 from controls.mnist_dnn import valley_explorer
 from controls.start_here import wave_explorer
-from PIL import Image, ImageDraw
-from torch import nn
-
 from course_utils.data import make_three_feature_rows
 
 

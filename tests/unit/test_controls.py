@@ -12,10 +12,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from control_examples import EXAMPLES, NEEDS, UNSEEN
 from matplotlib.collections import PolyCollection
 from PIL import Image
 
+from control_examples import EXAMPLES, NEEDS, UNSEEN
 from course_utils.controls import (
     Control,
     add_boxes,

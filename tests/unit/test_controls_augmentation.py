@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+
 from control_examples import emptied
 from controls.data_augmentation import (
     BORDERS,
@@ -20,7 +21,6 @@ from controls.data_augmentation import (
     mosaic,
     range_text,
 )
-
 from course_utils import augmentation
 from course_utils.plotting import new_figure
 

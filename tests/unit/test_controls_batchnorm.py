@@ -7,6 +7,8 @@ import re
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from control_examples import emptied, gray_images
 from controls.batchnorm import (
     BARS,
@@ -24,8 +26,6 @@ from controls.batchnorm import (
     mean_keys,
     steps,
 )
-from torch import nn
-
 from course_utils.plotting import new_figure
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)

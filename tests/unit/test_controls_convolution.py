@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from control_examples import emptied
 from controls.convolution_arithmetic import (
     MAP,
@@ -34,8 +36,6 @@ from controls.convolution_stepper import (
     parse_kernel,
     stepper_explorer,
 )
-from torch import nn
-
 from course_utils.plotting import new_figure
 from course_utils.tracing import receptive_field
 

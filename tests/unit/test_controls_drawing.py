@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 import traitlets
-from control_examples import SCALE, emptied
-from control_examples import SEVEN as DRAWN
-from controls.drawing import EMPTY, SIZE, DrawingPad, draw_a_digit, draw_answer, prepare_drawing
-from exercises.lenet import PREPARE
 from PIL import Image, ImageDraw
 from torch import nn
 
+from control_examples import SCALE, emptied
+from control_examples import SEVEN as DRAWN
+from controls.drawing import EMPTY, SIZE, DrawingPad, draw_a_digit, draw_answer, prepare_drawing
 from course_utils.plotting import COLORS, new_figure
+from exercises.lenet import PREPARE
 
 STEPS = ("crop", "box", "by_mass")
 

@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+
 from control_examples import EXAMPLES, emptied, trainings
 from controls.first_network import descent_explorer, draw_descent, draw_neuron, smoothed
-
 from course_utils.data import make_three_feature_rows
 from course_utils.plotting import new_figure
 

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from control_examples import EXAMPLES, SCALE, emptied, gray_images, two_nets
 from controls.lenet import (
     SHADES,
@@ -17,8 +19,6 @@ from controls.lenet import (
     outputs_of,
     tile,
 )
-from torch import nn
-
 from course_utils.plotting import new_figure
 
 IMAGES, LABELS = gray_images(12), torch.arange(12) % 10

@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 import torch
+
 from control_examples import emptied
 from controls.mnist_dnn import OPTIMIZERS, RATES, START, descend, draw_valley, valley
-
 from course_utils.plotting import new_figure
 
 PLANE, CURVE = new_figure(columns=2)[1]

@@ -1,8 +1,8 @@
 """Chapter 00's control over its range."""
 
 import numpy as np
-from controls.start_here import draw_wave
 
+from controls.start_here import draw_wave
 from course_utils.plotting import new_figure
 
 

@@ -6,7 +6,6 @@ import struct
 import nbformat
 import pytest
 import torch
-from notebook_files import PATHS
 from torch import nn
 from torch.nn import functional as F
 from torchvision.models import resnet
@@ -27,6 +26,7 @@ from course_utils.models import (
     weights_story,
 )
 from course_utils.tracing import count_parameters
+from notebook_files import PATHS
 
 IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 

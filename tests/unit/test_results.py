@@ -47,7 +47,9 @@ def test_every_recorded_number_is_shown_once_and_alone_in_its_cell():
     recorded = load_results()
     lines = [line for line in tables.page(recorded).splitlines() if line.startswith("|")]
     cells = [cell.strip() for line in lines for cell in line.strip("|").split("|")]
-    numbers = [tables.summary_text(key, value) for entry in recorded.values() for key, value in entry["numbers"].items()]
+    numbers = [
+        tables.summary_text(key, value) for entry in recorded.values() for key, value in entry["numbers"].items()
+    ]
     assert sorted(cell for cell in cells if "±" in cell) == sorted(numbers)
     assert all(cell.count("±") <= 1 for cell in cells)
 

@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from explorer_pictures import redraw_difference, shown_text
 from matplotlib.transforms import Bbox
 from PIL import Image
 from torch import nn
@@ -33,6 +32,7 @@ from course_utils.widgets.resnet import (
     drop_explorer,
     without_block,
 )
+from explorer_pictures import redraw_difference, shown_text
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,7 @@
 """Chapter 11: other answers."""
 
-from exercises.resnet import BLOCK, NECK
-
 from answers import changed
+from exercises.resnet import BLOCK, NECK
 
 SECOND = "self.norm2(self.conv2(out))"
 LAST = f"return ({SECOND} + self.shortcut(x)).relu()"
