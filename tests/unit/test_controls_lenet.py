@@ -90,6 +90,12 @@ def test_maps_and_logits_equal_a_plain_loop_over_the_layers(layer):
         torch.testing.assert_close(logits_without(model, images, layer, remove), expected)
 
 
+def test_a_layer_that_hands_its_input_on_leaves_the_digit_as_it_was():
+    digit = torch.ones(1, 1, 28, 28)
+    logits_without(nn.Sequential(nn.Identity(), nn.Flatten(), nn.Linear(784, 10)), digit, "0", 0)
+    assert digit.min() == 1
+
+
 def test_nothing_is_left_behind():
     model = small_net()
     model[1].eval()  # frozen: a plain train() afterwards would wake it
