@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import nn
@@ -10,10 +11,12 @@ from torch import nn
 from controls.batchnorm import axes_explorer, channel_explorer, gamma_beta_explorer
 from controls.convolution_arithmetic import output_size_explorer, pooling_explorer, receptive_field_explorer
 from controls.convolution_stepper import stepper_explorer
+from controls.data_augmentation import border_explorer, gallery_explorer
 from controls.drawing import draw_a_digit
 from controls.first_network import descent_explorer, neuron_explorer
 from controls.lenet import activation_explorer
 from controls.mnist_dnn import valley_explorer
+from controls.resnet import block_explorer, depth_explorer, drop_explorer
 from controls.start_here import wave_explorer
 from course_utils.data import make_three_feature_rows
 
@@ -54,6 +57,51 @@ def trainings():
     return losses, {pair: 0.1 * k for k, pair in enumerate(pairs)}
 
 
+def some_photos(count):
+    """Return uint8 images (count, 3, 12, 16) whose colors differ in mean and spread."""
+    noise = torch.rand(count, 3, 12, 16, generator=torch.Generator().manual_seed(1)) - 0.5
+    center, spread = torch.tensor([0.4, 0.5, 0.65]).view(3, 1, 1), torch.tensor([0.7, 0.3, 0.5]).view(3, 1, 1)
+    return (255 * (center + spread * noise)).to(torch.uint8)
+
+
+def gradients(*, convolutions, skip, norm, init):
+    """Return gradient norms as chapter 11 measures them: growing, shrinking, even."""
+    steps = np.arange((convolutions - 1) // 2)
+    first = 0.01 if init == "he" else 0.1
+    if skip:
+        return list(first * (50 + 10 * torch.rand(len(steps)).numpy()))
+    return list(first * (1.3 if norm else 0.1) ** steps[::-1])
+
+
+ERRORS = {(9, False): 0.15, (21, False): 0.34, (45, False): 0.7, (9, True): 0.094, (45, True): 0.057}
+
+
+class BlockPart(nn.Module):
+    """A block as chapter 11's: its sum goes through a ReLU; without `skip`, there is no sum."""
+
+    def __init__(self, before, after, stride=1, skip=True):
+        super().__init__()
+        self.branch = nn.Sequential(nn.Conv2d(before, after, 3, stride, padding=1), nn.BatchNorm2d(after))
+        self.skip = skip and before == after
+
+    def forward(self, x):
+        out = self.branch(x)
+        return (out + x if self.skip else out).relu()
+
+
+def residual_net(skip=True, blocks=4):
+    """Return a network whose block 3 changes the shape."""
+    torch.manual_seed(0)
+    parts = [BlockPart(4 if k < 3 else 6, 4 if k < 2 else 6, 2 if k == 2 else 1, skip) for k in range(blocks)]
+    stem = [nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.ReLU(inplace=True)]
+    return nn.Sequential(*stem, *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 10))
+
+
+def some_digits(count=12):
+    """Return float images (count, 1, 14, 14) and labels (count,)."""
+    return torch.randn(count, 1, 14, 14, generator=torch.Generator().manual_seed(1)), torch.arange(count) % 10
+
+
 SEVEN = Image.new("L", (280, 280))  # drawn on chapter 05's canvas, white on black
 ImageDraw.Draw(SEVEN).line([(60, 50), (200, 60), (120, 240)], fill=255, width=24)
 SCALE = {"mean": 0.13, "std": 0.3}
@@ -72,6 +120,13 @@ EXAMPLES = {
     "channel": lambda: channel_explorer(gray_images(300)),
     "gamma_beta": gamma_beta_explorer,
     "axes": axes_explorer,
+    "gallery of digits": lambda: gallery_explorer(gray_images(20), torch.arange(20) % 10),
+    "gallery of photos": lambda: gallery_explorer(some_photos(16), torch.arange(16) % 10),
+    "border of digits": lambda: border_explorer(gray_images(4)),
+    "border of photos": lambda: border_explorer(some_photos(4)),
+    "depth": lambda: depth_explorer(gradients, ERRORS),
+    "drop": lambda: drop_explorer({"residual": residual_net(), "plain": residual_net(skip=False)}, *some_digits()),
+    "block": block_explorer,
 }
 # (control, knob): what other knobs need first, where a knob has no effect at the beginning
 NEEDS = {
