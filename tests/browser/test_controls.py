@@ -31,18 +31,6 @@ NEEDS = {
     ("field", "after layer"): {"after layer": "ArrowLeft"},  # it begins at the last layer of its stack
 }
 BACK = {"ArrowRight": "ArrowLeft", "ArrowLeft": "ArrowRight", "End": "Home", "Home": "End"}
-# (cell, knob) -> what a text says that has not yet the form "description = readout"
-OLD_TEXTS = {
-    ("gallery", "shift (px)"): "shift = ± {}",
-    ("gallery", "angle (°)"): "angle = ± {}",
-    ("gallery", "scale (%)"): "scale = ± {}",
-    ("gallery", "mirror"): "mirror = half of them",
-    ("gallery", "upside down"): "upside down = half of them",
-    ("gallery", "cutout (px)"): "cutout = {}",
-    ("order-shown", "padding (px)"): "padding = {}",
-    ("depth-explorer", "initial values"): "initial values = default",
-    ("drop-explorer", "leave out block"): "block left out = {}",
-}
 IDLE = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"
 PIXELS = """image => {
     if (!image.complete) return null;  // not yet loaded
@@ -139,12 +127,9 @@ def wait_for_pixels(cell: Locator, before: str, *, equal: bool = False) -> None:
     cell.page.wait_for_function(compare, arg=[image, before, equal], timeout=30_000)
 
 
-def named(cell_id: str, label: str, value: str) -> re.Pattern:
+def named(label: str, value: str) -> re.Pattern:
     """Return how the text names a knob's value: as the knob shows it, with a printed or a typed minus."""
-    words = f"{label} = {value}"
-    if (cell_id, label) in OLD_TEXTS:
-        words = OLD_TEXTS[cell_id, label].format(value.partition(" (")[0])
-    return re.compile(re.escape(words).replace("−", "[-−]") + r"(?!\.?\d)")
+    return re.compile(re.escape(f"{label} = {value}").replace("−", "[-−]") + r"(?!\.?\d)")
 
 
 def expect_refusal(cell: Locator, text: str) -> None:
@@ -185,23 +170,23 @@ def test_each_knob_moves_picture_and_text_and_back(notebook, cell_id, record_pro
         needs = NEEDS.get((cell_id, label_of(box)), {})
         for slider, key in needs.items():
             handle_of(cell, slider).press(key)
-            expect_healed(cell, named(cell_id, slider, readout(knob(cell, slider))))
-        times += there_and_back(cell, box, cell_id)
+            expect_healed(cell, named(slider, readout(knob(cell, slider))))
+        times += there_and_back(cell, box)
         for slider, key in needs.items():
             handle_of(cell, slider).press(BACK[key])
-            expect_healed(cell, named(cell_id, slider, readout(knob(cell, slider))))
+            expect_healed(cell, named(slider, readout(knob(cell, slider))))
     if times:
         record_property(f"{notebook.name} {cell_id}", times)
     assert notebook.troubles() == []
 
 
-def there_and_back(cell: Locator, box: Locator, cell_id: str) -> list[float]:
+def there_and_back(cell: Locator, box: Locator) -> list[float]:
     """Move a knob and move it back; return the milliseconds from each key press to its picture."""
     value, text, picture = readout(box), text_of(cell).inner_text(), pixels_of(cell)
     cell.page.evaluate("window.delays = []")
     back = move(box)
     assert readout(box) != value
-    expect_healed(cell, named(cell_id, label_of(box), readout(box)))
+    expect_healed(cell, named(label_of(box), readout(box)))
     wait_for_pixels(cell, picture)
     back()
     expect_healed(cell, text)
@@ -294,9 +279,9 @@ def test_a_kernel_that_does_not_fit_is_explained(notebook):
 def test_another_layer_offers_its_own_maps(notebook):
     cell = notebook.cell("browser")
     menu_of(cell, "remove map").select_option("5")
-    expect_healed(cell, named("browser", "remove map", "5"))
+    expect_healed(cell, named("remove map", "5"))
     menu_of(cell, "layer").select_option("S4 (MaxPool2d)")
-    expect_healed(cell, named("browser", "remove map", "none"))
+    expect_healed(cell, named("remove map", "none"))
     expect(menu_of(cell, "remove map").locator("option")).to_have_text(["none", *map(str, range(16))])
     assert notebook.troubles() == []
 
@@ -317,4 +302,4 @@ def test_a_block_that_changes_the_shape_cannot_be_left_out(notebook):
         handle_of(cell, "leave out block").press("ArrowRight")
     expect_refusal(cell, "block 6 turns 8 maps of 7×7 into 16 maps of 4×4")
     handle_of(cell, "leave out block").press("ArrowRight")
-    expect_healed(cell, named("drop-explorer", "leave out block", "7"))
+    expect_healed(cell, named("leave out block", "7"))
