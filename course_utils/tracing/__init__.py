@@ -4,18 +4,3 @@ from course_utils.tracing.receptive import ReceptiveField, receptive_field, rece
 from course_utils.tracing.shapes import ShapeTrace, capture_activations, count_parameters, trace_shapes
 from course_utils.tracing.sizes import conv_output_size, size_formula
 from course_utils.tracing.tracer import Call
-from course_utils.training import eval_mode
-
-__all__ = [
-    "Call",
-    "ReceptiveField",
-    "ShapeTrace",
-    "capture_activations",
-    "conv_output_size",
-    "count_parameters",
-    "eval_mode",
-    "receptive_field",
-    "receptive_fields",
-    "size_formula",
-    "trace_shapes",
-]
