@@ -132,7 +132,18 @@ def browser(program: str, lab: "Lab") -> Iterator[BrowserContext]:
     expect.set_options(timeout=1000 * PATIENCE)
     with sync_playwright() as playwright:
         # containers have neither the rights for Chromium's sandbox nor much shared memory
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        chromium = playwright.chromium.launch(
+            executable_path=program,
+            args=[
+                "--no-sandbox",
+                "--disable-dev-shm-usage",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+                "--no-first-run",
+            ],
+        )
         context = chromium.new_context(viewport={"width": 1280, "height": 1600})  # high: no picture is cut off
         context.set_default_timeout(1000 * PATIENCE)
         wait_for_server(lab)
