@@ -3,7 +3,7 @@
 import copy
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -118,20 +118,23 @@ def function(
             return f"expected a function, got {type(answer).__name__}: pass its name without brackets"
         inputs = cases(torch.Generator().manual_seed(0)) if callable(cases) else cases
         with Forbidden(forbid) as forbidden:
-            got = [attempt(run, answer, *copy.deepcopy(case)) for case in inputs]
+            got = list(ran(run, answer, inputs))
         if any(map(untouched, got)):
             raise NotAttempted
         if forbidden.called:
             return f"{forbidden.called} does this exercise's work: write it without"
         for message, other in variants(right, slips):
-            if all(
-                same(mine, attempt(run, other, *copy.deepcopy(case))) for mine, case in zip(got, inputs, strict=True)
-            ):
+            if all(map(same, got, ran(run, other, inputs))):  # stops at the first case that differs
                 return message or next(filter(None, (law(answer, written(right), inputs) for law in laws)), None)
         failed = any(isinstance(mine, Raised) for mine in got) or all(mine is None for mine in got)
         return otherwise if otherwise and not failed else first_difference(written(right), run, inputs, got)
 
     return Exercise(judge, praise, right, slips)
+
+
+def ran(run: Callable, answer: Callable, inputs: Sequence[tuple]) -> Iterator:
+    """Run an answer on copies of the cases, one after another; what it raises becomes a value."""
+    return (attempt(run, answer, *copy.deepcopy(case)) for case in inputs)
 
 
 def call(answer: Callable, *arguments: object) -> object:
@@ -193,11 +196,9 @@ def same_gradients(*names: str) -> Callable:
 
 def first_difference(right: Callable, run: Callable, inputs: Sequence[tuple], got: Sequence) -> str:
     """Describe the first case in which the answer differs: its arguments by name, and the place."""
-    names = argument_names(right) if run is call else argument_names(run)[1:]
-    for case, mine in zip(inputs, got, strict=True):
-        expected = attempt(run, right, *copy.deepcopy(case))
-        if not same(mine, expected):
-            break
     if all(value is None for value in got):
         return "your function returned None: is the return missing?"
+    names = argument_names(right) if run is call else argument_names(run)[1:]
+    rows = zip(inputs, got, ran(run, right, inputs), strict=True)
+    case, mine, expected = next(row for row in rows if not same(row[1], row[2]))
     return f"for {named(names, case)}: {difference(mine, expected)}"
