@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from course_utils.callbacks import write_whole
 from course_utils.runtime import REPOSITORY, RESULTS_FILE, load_results
 from course_utils.workshop.tables import documents
 
@@ -30,9 +31,10 @@ def main(arguments: list[str]) -> int:
             print("\nInterrupted. The finished runs are kept: the same command goes on from there.", file=sys.stderr)
             return 130
         results |= summarize(json.loads(line) for part in parts for line in part.read_text("utf-8").splitlines())
-        write_whole(RESULTS_FILE, json.dumps({"command": "make results", "results": results}, indent=1) + "\n")
+        text = json.dumps({"command": "make results", "results": results}, indent=1) + "\n"
+        write_whole(RESULTS_FILE, text.encode())
     for path, text in documents(results).items():
-        write_whole(path, text)
+        write_whole(path, text.encode())
         print(f"{path} is up to date.")
     for part in parts:  # only now that everything is written
         part.unlink()
@@ -114,10 +116,3 @@ def spread(values: list[float]) -> dict:
     """Return mean, sd (n − 1; 0 for a single value) and the values themselves."""
     sd = statistics.stdev(values) if len(values) > 1 else 0.0
     return {"mean": statistics.fmean(values), "sd": sd, "values": values}
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8", newline="\n")
-    part.replace(path)
