@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_utils.download import DownloadError, data_folder, download, missing_files
+from course_utils.download import DownloadError, altered_files, data_folder, download, missing_files
 from course_utils.runtime import REPOSITORY, profile
 
 STAND_IN_FOLDER = REPOSITORY / "data" / "tiny"
@@ -68,22 +69,36 @@ def check_labels(labels: Tensor, count: int, classes: int | None = None) -> None
 def load_images(name: str, split: str) -> ImageData:
     """Return the "train" or "test" split of "mnist" or "cifar10", from where `locate` finds it.
 
-    One line says so when the stand-in serves unasked. Raises ValueError for an unknown name and for a damaged file.
+    One line says so when the stand-in serves unasked, and one when a file is not as published: then `source` ends in
+    "(altered)". Raises ValueError for an unknown name and for a damaged file.
     """
     if split not in ("train", "test"):
         raise ValueError(f"unknown split {split!r}: expected one of train, test")
     folder = locate(name)
     stand_in = folder == STAND_IN_FOLDER
+    altered = [] if stand_in else [path for path in altered_files(name, folder) if split_of(path) == split]
     images, labels, classes = READERS[name](folder, split)
-    source = f"{name}/{split} (stand-in)" if stand_in else f"{name}/{split}"
-    data = ImageData(torch.from_numpy(images), torch.from_numpy(labels).long(), classes, source)
+    source = f"{name}/{split}" + (" (stand-in)" if stand_in else " (altered)" if altered else "")
+    try:
+        data = ImageData(torch.from_numpy(images), torch.from_numpy(labels).long(), classes, source)
+    except ValueError as error:
+        raise ValueError(
+            f"the files of {source} in {folder} are damaged ({error}): delete them and load again"
+        ) from error
     if stand_in and profile() != "tiny":
         print(
-            f"Stand-in data: {len(data):,} drawn images serve as {name}/{split}, because "
-            f"{missing_files(name, data_folder())[0]} and it could not be downloaded. "
-            f"To get the real ones: python -m course_utils download {name}"
+            f"Stand-in data: {len(data):,} drawn images serve as {name}/{split}, because {name} is not complete "
+            f"({missing_files(name, data_folder())[0]}) and could not be downloaded. To get the real images, "
+            f"restart the kernel after: python -m course_utils download {name}"
         )
+    if altered:
+        print(f"Not as published: {', '.join(map(str, altered))} (other bytes; delete it and load again)")
     return data
+
+
+def split_of(path: Path) -> str:
+    """Return which split a published file belongs to."""
+    return "test" if path.name.startswith(("t10k", "test")) else "train"
 
 
 def locate(name: str) -> Path:
@@ -93,13 +108,16 @@ def locate(name: str) -> Path:
     """
     if name not in READERS:
         raise ValueError(f"unknown data set {name!r}: expected one of {', '.join(READERS)}")
-    if profile() == "tiny":
-        return STAND_IN_FOLDER
-    folder = data_folder()
+    return STAND_IN_FOLDER if profile() == "tiny" else found(name, data_folder(), profile())
+
+
+@cache
+def found(name: str, folder: Path, profile: str) -> Path:
+    """Return what `locate` returns. Once in a process, so that training and test images are of one kind."""
     try:
         download(name, folder)
     except DownloadError as error:
-        if profile() == "full":
+        if profile == "full":
             raise FileNotFoundError(
                 f"the real {name} is not in {folder} and could not be downloaded ({error}): run "
                 f"`python -m course_utils download {name}` with a network, or unset COURSE_PROFILE to use the stand-in"

@@ -1,9 +1,13 @@
 """Where and how this run happens: seeds, device, profile, recorded results, and the ranks of a distributed run."""
 
+import glob
 import json
 import os
 import platform
 import random
+import shutil
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,8 +37,8 @@ def seed_everything(seed: int | None = None) -> torch.Generator:
 def current_seed() -> int:
     """Return the seed that COURSE_SEED asks for, or 0. Raises ValueError when it is no whole number."""
     text = os.environ.get("COURSE_SEED", "0")
-    if not text.isdecimal():
-        raise ValueError(f"the environment variable COURSE_SEED is {text!r}: expected a whole number ≥ 0")
+    if not text.isdecimal() or int(text) >= 2**63:
+        raise ValueError(f"the environment variable COURSE_SEED is {text!r}: expected a whole number from 0 to 2⁶³ − 1")
     return int(text)
 
 
@@ -77,6 +81,35 @@ def profile() -> str:
 def budget(full: Any, tiny: Any) -> Any:
     """Return `full` for a student's run and `tiny` in the tiny profile, where a notebook has seconds to finish."""
     return tiny if profile() == "tiny" else full
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put `content` at `path`, whole or not at all, also when the process is killed or the power fails.
+
+    Half a file that a killed process left beside it goes a day later. Raises OSError, saying what stays as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        advice = "what stood there stays as it was. Make room, or choose another place"
+        raise OSError(error.errno, f"{path} could not be written ({error.strerror}): {advice}") from error
+    finally:
+        part.unlink(missing_ok=True)
+        remove_old(path.parent, f"{glob.escape(path.name)}.*.part")
+
+
+def remove_old(folder: Path, pattern: str) -> None:
+    """Delete what matches and is more than a day old: the leftovers of processes that were killed."""
+    for old in folder.glob(pattern):
+        with suppress(OSError):  # another process was quicker
+            if time.time() - old.stat().st_mtime > 86_400:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
 
 
 def is_main_process() -> bool:
@@ -159,8 +192,11 @@ def record(name: str, *, source: str = "", keep: bool = True, **numbers: float) 
             file.write(json.dumps(line | {"machine": machine()}) + "\n")
     course = load_results().get(name, {}).get("numbers", {})
     rows = [(label(key), shown(key, value), recorded_text(key, course.get(key))) for key, value in numbers.items()]
-    comparable = profile() != "tiny" and "stand-in" not in source
-    note = "" if comparable else "stand-in data or the tiny profile: not comparable with the record on real data"
+    note = ""
+    if profile() == "tiny" or "stand-in" in source:
+        note = "stand-in data or the tiny profile: not comparable with the record on real data"
+    elif "altered" in source:
+        note = f"{source}: some files are not those that its authors published"
     return Recorded(name, numbers, rows, note)
 
 

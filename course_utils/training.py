@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ def fit(
                     callback.on_batch_end(state)
             row = {"epoch": epoch + 1, **mean.compute("train_")}
             check_losses(mean.values["loss"], epoch)
+            check_weights(model, epoch)
             if val_loader is not None:
                 row.update(evaluate(model, val_loader, step, prefix="val_"))
             row["seconds"] = time.perf_counter() - start
@@ -207,16 +209,22 @@ class ProgressBar(Callback):
 
 
 def check_fit(model: nn.Module, optimizer: Optimizer, epochs: int) -> None:
-    """Raise ValueError for no epochs, and for an optimizer of another model, which would train nothing."""
+    """Raise ValueError for no epochs, and for an optimizer of another model; warn of weights that it leaves out."""
     if epochs < 1:
         raise ValueError(f"expected a number of epochs ≥ 1, got {epochs}")
-    mine = {id(parameter) for parameter in model.parameters()}
-    if not mine.issuperset(id(parameter) for group in optimizer.param_groups for parameter in group["params"]):
+    optimized = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if not optimized <= {id(parameter) for parameter in model.parameters()}:
         raise ValueError("the optimizer holds parameters that this model lacks: create it after the complete model")
+    left_out = [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in optimized]
+    if left_out:
+        advice = "give them to the optimizer, or freeze them with requires_grad_(False)"
+        warnings.warn(f"the optimizer lacks {', '.join(left_out)}: they will not be trained; {advice}", stacklevel=3)
 
 
 def check_batch(model: nn.Module, batch: Batch) -> None:
-    """Raise ValueError for a batch on another device, and for one sample alone in front of a training BatchNorm."""
+    """Raise ValueError for an empty batch, one on another device, and one sample alone before a training BatchNorm."""
+    if len(batch[0]) == 0:
+        raise ValueError("the loader gave an empty batch, expected at least one sample: is the data empty?")
     here, there = batch[0].device, next(model.parameters(), batch[0]).device
     if here.type != there.type:
         advice = f"make_loader(…, device={str(there)!r}) or model.to({str(here)!r})"
@@ -232,7 +240,8 @@ def check_batch(model: nn.Module, batch: Batch) -> None:
 def check_logits(logits: Tensor, labels: Tensor) -> None:
     """Raise ValueError or TypeError unless logits are (B, classes) and labels int64 (B,)."""
     if labels.dtype != torch.int64:
-        raise TypeError(f"expected int64 labels (class indices), got {labels.dtype}: convert them with labels.long()")
+        came = f"{labels.dtype}" if isinstance(labels, Tensor) else f"{type(labels).__name__} of {labels.dtype}"
+        raise TypeError(f"expected int64 labels (class indices), got {came}: use torch.as_tensor(labels).long()")
     if logits.dim() != 2 or labels.shape != logits.shape[:1]:
         raise ValueError(
             f"expected logits of shape (B, classes) and labels of shape (B,), got {tuple(logits.shape)} and "
@@ -249,3 +258,18 @@ def check_losses(losses: Sequence[Tensor], epoch: int, first: int = 0) -> None:
                 "rate ten times smaller, look for a logarithm or division of zero, and check that the inputs are "
                 "finite and standardized. The weights may be damaged already: build the model anew"
             )
+
+
+def check_weights(model: nn.Module, epoch: int) -> None:
+    """Raise ValueError when the last step of an epoch left weights that are not finite: no loss would show it."""
+    if broken := not_finite(model):
+        raise ValueError(
+            f"{broken[0]} is no longer finite after epoch {epoch + 1}, so training stopped. Try a learning rate ten "
+            "times smaller, and build the model anew"
+        )
+
+
+def not_finite(model: nn.Module) -> list[str]:
+    """Return the names of weights and buffers that hold an infinity or no number."""
+    values = {name: value for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    return [name for name, value in values.items() if not value.isfinite().all()]

@@ -12,8 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from course_utils.callbacks import write_whole
-from course_utils.runtime import REPOSITORY, RESULTS_FILE, load_results
+from course_utils.runtime import REPOSITORY, RESULTS_FILE, load_results, write_whole
 from course_utils.workshop.tables import documents
 
 PARTS = REPOSITORY / "data" / "results.parts"  # what each finished run recorded, until all are summed up

@@ -12,16 +12,8 @@ import pytest
 import torch
 from torch import nn
 
-from course_utils.callbacks import (
-    Checkpoint,
-    EarlyStopping,
-    Record,
-    Schedule,
-    before,
-    load_checkpoint,
-    read_checkpoint,
-    save_checkpoint,
-)
+from course_utils.callbacks import Checkpoint, EarlyStopping, Record, Schedule
+from course_utils.checkpoints import before, fingerprint, load_checkpoint, read_checkpoint, save_checkpoint
 from course_utils.data import make_loader
 from course_utils.training import Callback, State, fit
 
@@ -55,15 +47,18 @@ class Killer(Callback):
 
 
 def train(
-    path, *, kill=None, schedule="OneCycle", optimizer="SGD", seed=0, epochs=EPOCHS, lr=0.05, width=8, stop=False
-):
+    path, *, kill=None, schedule="OneCycle", optimizer="SGD", seed=0, epochs=EPOCHS, lr=0.05, width=8, stop=False,
+    activation=nn.ReLU, inputs=INPUTS,
+):  # fmt: skip
     """Run the same program each time, with noise, dropout, BatchNorm, a schedule; return model, optimizer, history."""
     torch.manual_seed(seed)
-    model = nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Dropout(0.5), nn.Linear(width, 3))
+    model = nn.Sequential(
+        nn.Linear(6, width), nn.BatchNorm1d(width), activation(), nn.Dropout(0.5), nn.Linear(width, 3)
+    )
     options = SGD | {"lr": lr} if optimizer == "SGD" else {"lr": lr}
     steps = getattr(torch.optim, optimizer)(model.parameters(), **options)
     noisy = lambda x: x + 0.1 * torch.randn(x.shape)  # noqa: E731
-    loader = make_loader((INPUTS, LABELS), 16, shuffle=True, transform=noisy)
+    loader = make_loader((inputs, LABELS), 16, shuffle=True, transform=noisy)
     made = SCHEDULES[schedule](steps, epochs * len(loader)) if SCHEDULES[schedule] else None
     callbacks = [Schedule(made)] if made else []
     callbacks += [EarlyStopping(1, min_delta=1.0)] if stop else []
@@ -205,6 +200,55 @@ def test_numpy_s_random_numbers_go_on(tmp_path):
     assert run(tmp_path / "b.pt", 2) + run(tmp_path / "b.pt", -1) == whole
 
 
+def noisy_loader(generator):
+    return make_loader((INPUTS, LABELS), 16, transform=lambda x: x + torch.randn(x.shape, generator=generator))
+
+
+def sampling_loader(generator):
+    data = torch.utils.data.TensorDataset(INPUTS, LABELS)
+    return torch.utils.data.DataLoader(data, 16, sampler=torch.utils.data.RandomSampler(data, generator=generator))
+
+
+@pytest.mark.parametrize(("make", "given"), [(noisy_loader, True), (sampling_loader, False)])
+def test_generators_of_one_s_own_go_on(make, given, tmp_path):
+    def run(path, stop):
+        torch.manual_seed(0)
+        model, generator = nn.Linear(6, 3), torch.Generator().manual_seed(7)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        checkpoint = Checkpoint(path, resume=True, generators=[generator] if given else [])
+        callbacks = [Stop(stop), checkpoint]
+        with suppress(KeyboardInterrupt):
+            fit(model, make(generator), optimizer=optimizer, epochs=EPOCHS, callbacks=callbacks, progress=False)
+        return model.weight
+
+    whole = run(tmp_path / "a.pt", -1)
+    run(tmp_path / "b.pt", 2)
+    assert torch.equal(run(tmp_path / "b.pt", -1), whole)
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [
+        make_loader((INPUTS, LABELS), 16),
+        torch.utils.data.DataLoader(torch.utils.data.TensorDataset(INPUTS, LABELS), 16),
+        make_loader((INPUTS.bfloat16(), LABELS), 16),
+    ],
+)
+def test_a_fingerprint_is_of_every_bit(loader):
+    first = fingerprint(loader)
+    assert first.startswith("crc32 ") and fingerprint(loader) == first
+    data = loader.dataset.tensors[1] if hasattr(loader, "dataset") else loader.labels
+    data[-1] ^= 1
+    assert fingerprint(loader) != first
+    data[-1] ^= 1
+    assert fingerprint(loader) == first
+
+
+def test_a_loader_without_tensors_has_no_fingerprint():
+    assert fingerprint([(INPUTS, LABELS)]) == "unknown"
+    assert fingerprint(torch.utils.data.DataLoader([1, 2, 3])) == "unknown"
+
+
 # ---- damaged files
 
 
@@ -272,13 +316,15 @@ def test_when_both_are_damaged_nothing_is_trained(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"lr": 0.01, "schedule": "Step"}, "lr: 0.05 there, 0.01 now"),
-        ({"optimizer": "AdamW", "schedule": "Step"}, "optimizer: 'SGD' there, 'AdamW' now"),
+        ({"lr": 0.01, "schedule": "Step"}, "optimizer: initial_lr: 0.05 there, initial_lr: 0.01 now"),
+        ({"optimizer": "AdamW", "schedule": "Step"}, "optimizer: SGD there, AdamW now"),
         ({"epochs": 7, "schedule": "Step"}, "epochs: 4 there, 7 now"),
         ({"stop": True, "schedule": "Step"}, "callbacks: "),
-        ({"width": 9, "schedule": "Step"}, "another model"),
+        ({"width": 9, "schedule": "Step"}, "model: (0): Linear(in_features=6, out_features=8, bias=True) there, (0): "),
         ({"seed": 1, "schedule": "Step"}, "seed: 0 there, 1 now"),
-        ({"schedule": "Cosine"}, "'StepLR', "),
+        ({"schedule": "Cosine"}, "callbacks: StepLR, Record, Killer, Checkpoint there, CosineAnnealingLR, "),
+        ({"activation": nn.Tanh, "schedule": "Step"}, "model: (2): ReLU() there, (2): Tanh() now"),
+        ({"inputs": INPUTS + 1, "schedule": "Step"}, "data: crc32 "),
     ],
 )
 def test_a_resume_with_other_settings_is_refused(changes, named, tmp_path):

@@ -14,15 +14,8 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from course_utils import callbacks
-from course_utils.callbacks import (
-    Checkpoint,
-    EarlyStopping,
-    Record,
-    Schedule,
-    before,
-    load_checkpoint,
-    save_checkpoint,
-)
+from course_utils.callbacks import Checkpoint, EarlyStopping, Record, Schedule
+from course_utils.checkpoints import before, load_checkpoint, save_checkpoint
 from course_utils.data import make_loader, make_three_feature_rows
 from course_utils.training import Callback, fit
 
@@ -85,7 +78,6 @@ EPOCHS, BATCHES = 4, 4
     ("make", "every_batch", "every"),
     [
         (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, epochs=EPOCHS, steps_per_epoch=BATCHES), True, None),
-        (lambda o: lr_scheduler.OneCycleLR(o, max_lr=0.1, total_steps=EPOCHS * BATCHES + 5), True, None),
         (lambda o: lr_scheduler.CyclicLR(o, base_lr=0.01, max_lr=0.1, step_size_up=3), True, None),
         (lambda o: lr_scheduler.StepLR(o, step_size=2, gamma=0.5), False, None),
         (lambda o: lr_scheduler.ExponentialLR(o, gamma=0.5), False, None),
@@ -198,6 +190,7 @@ def test_a_schedule_that_is_too_short_is_refused_before_the_first_step():
     assert same(model.state_dict(), before)
 
 
+@pytest.mark.filterwarnings("ignore:the schedule has 3 steps")
 def test_steps_are_counted_by_epochs_where_the_schedule_steps_by_epochs():
     model = make_net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -206,6 +199,15 @@ def test_steps_are_counted_by_epochs_where_the_schedule_steps_by_epochs():
     fit(model, make_loader((ROWS, LABELS), 16), epochs=2, **options)
     with pytest.raises(ValueError, match=r"has 1 steps, but 2 epochs of 4 batches need 2, one each epoch"):
         fit(model, make_loader((ROWS, LABELS), 16), epochs=2, **options)
+
+
+def test_a_schedule_that_would_not_come_down_is_named():
+    model = make_net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = Schedule(lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=12), every="epoch")
+    options = {"optimizer": optimizer, "callbacks": [schedule], "progress": False}
+    with pytest.warns(UserWarning, match=r"12 steps, but 3 .* need 3, one each epoch: .*before the rate"):
+        fit(model, make_loader((ROWS, LABELS), 16), epochs=3, **options)
 
 
 def test_a_used_up_schedule_is_refused_before_the_first_step():
@@ -332,6 +334,45 @@ def test_the_best_epoch_is_saved(values, name, best, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["best.pt"]
 
 
+def test_a_watched_value_that_is_no_number_is_named(tmp_path):
+    checkpoint = Checkpoint(tmp_path / "a.pt", monitor="val_loss")
+    with pytest.warns(UserWarning, match="val_loss is nan after epoch 1: this epoch cannot be the best"):
+        run_script([NAN, 1.0], [checkpoint])
+    assert load_checkpoint(tmp_path / "a.pt", Counter())[-1]["val_loss"] == 1.0
+
+
+def test_a_folder_in_place_of_the_file_is_named_before_training(tmp_path):
+    with pytest.raises(ValueError, match=r"is a folder: name a file, for example .*run\.pt"):
+        run_script([1.0], [Checkpoint(tmp_path)])
+
+
+def test_a_full_disk_is_met_before_training(tmp_path, monkeypatch):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(callbacks, "write_whole", full)
+    trained = []
+
+    class Trained(Callback):
+        def on_batch_end(self, state):
+            trained.append(state.batch)
+
+    with pytest.raises(OSError, match="No space left"):
+        run_script([1.0], [Trained(), Checkpoint(tmp_path / "a.pt")])
+    assert not trained
+
+
+def test_the_rehearsal_leaves_nothing_behind(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run_script([1.0], [Checkpoint(tmp_path / "a.pt"), Interrupt()])
+    assert list(tmp_path.iterdir()) == []
+
+
+class Interrupt(Callback):
+    def on_fit_start(self, state):
+        raise KeyboardInterrupt
+
+
 def test_other_ranks_save_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(callbacks, "is_main_process", lambda: False)
     run_script([1.0], [Checkpoint(tmp_path / "best.pt")])
@@ -396,7 +437,7 @@ def test_the_path_is_there_whenever_a_file_is_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", look)
     run_script([1.0, 2.0, 3.0], [Checkpoint(path, resume=True)])
-    assert there == [False, 1, 1, 2, 2]  # from the second epoch on the file before is written first
+    assert there == [False, False, 1, 1, 2, 2]  # a rehearsal; from the second epoch on the file before comes first
     assert load_checkpoint(before(path), Counter())[-1]["epoch"] == 2
 
 
@@ -421,7 +462,7 @@ def test_weights_that_are_not_finite_replace_nothing(saved):
     before = path.read_bytes()
     with torch.no_grad():
         model[0].weight[0, 0] = NAN
-    with pytest.raises(ValueError, match=r"no longer finite, so .*best\.pt was not written"):
+    with pytest.raises(ValueError, match=r"no longer finite .*, so .*best\.pt was not written"):
         save_checkpoint(path, model, optimizer, [])
     assert path.read_bytes() == before
 

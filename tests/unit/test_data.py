@@ -168,9 +168,30 @@ def test_the_tiny_profile_serves_the_stand_in_silently(name, part, shape, monkey
     assert capsys.readouterr().out == ""
 
 
+@pytest.fixture
+def as_published(monkeypatch):
+    """Take small files for the published ones."""
+    monkeypatch.setattr(course_data, "altered_files", lambda name, folder: [])
+
+
+def test_altered_files_are_named_where_they_serve(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COURSE_PROFILE", "auto")
+    monkeypatch.setenv("COURSE_DATA", str(tmp_path))
+    monkeypatch.setattr(course_data, "download", lambda name, folder: None)
+    write_mnist(tmp_path, "train", torch.zeros(4, 28, 28).byte(), torch.arange(4))
+    write_mnist(tmp_path, "t10k", torch.zeros(2, 28, 28).byte(), torch.arange(2))
+    test = tmp_path / "MNIST/raw/t10k-images-idx3-ubyte"
+    monkeypatch.setattr(course_data, "altered_files", lambda name, folder: [test])
+    assert load_images("mnist", "train").source == "mnist/train"
+    assert capsys.readouterr().out == ""
+    data = load_images("mnist", "test")
+    assert data.source == "mnist/test (altered)" and not data.is_stand_in
+    assert capsys.readouterr().out.startswith(f"Not as published: {test} ")
+
+
 @pytest.mark.parametrize("profile", ["auto", "full"])
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
-def test_real_data_is_read_from_course_data(name, profile, tmp_path, monkeypatch, capsys):
+def test_real_data_is_read_from_course_data(name, profile, tmp_path, monkeypatch, capsys, as_published):
     monkeypatch.setenv("COURSE_PROFILE", profile)
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     monkeypatch.setattr(course_data, "download", lambda name, folder: None)  # everything is there
@@ -192,7 +213,7 @@ def test_the_tiny_profile_leaves_real_data_alone(name, count, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("profile", ["auto", "full"])
-def test_what_is_missing_is_downloaded_and_then_read(profile, tmp_path, monkeypatch, capsys):
+def test_what_is_missing_is_downloaded_and_then_read(profile, tmp_path, monkeypatch, capsys, as_published):
     monkeypatch.setenv("COURSE_PROFILE", profile)
     monkeypatch.setenv("COURSE_DATA", str(tmp_path))
     asked = []

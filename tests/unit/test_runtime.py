@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import random
 import sys
 
@@ -24,6 +25,7 @@ from course_utils.runtime import (
     recorded_text,
     seed_everything,
     shown,
+    write_whole,
 )
 
 
@@ -94,11 +96,11 @@ def test_an_explicit_seed_wins_over_course_seed(monkeypatch):
     assert draws() == zero
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "three", "0x1", "²"])
+@pytest.mark.parametrize("text", ["", "-1", "1.5", "three", "0x1", "²", str(2**63)])
 def test_a_bad_course_seed_is_named(text, monkeypatch):
     monkeypatch.setenv("COURSE_SEED", text)
     for ask in (current_seed, seed_everything):
-        with pytest.raises(ValueError, match=r"COURSE_SEED is .*whole number ≥ 0"):
+        with pytest.raises(ValueError, match=r"COURSE_SEED is .*whole number from 0"):
             ask()
 
 
@@ -340,3 +342,30 @@ def test_a_run_that_is_too_short_is_shown_and_not_kept(monkeypatch, tmp_path):
 )
 def test_recorded_numbers_are_written_as_what_they_are(key, text):
     assert recorded_text(key, {"mean": 0.25, "sd": 0.015, "values": [0.2, 0.3]}) == text
+
+
+# ---- files
+
+
+def test_leftovers_of_killed_processes_go_a_day_later(tmp_path):
+    path = tmp_path / "run[1].pt"
+    old, new, other = (tmp_path / name for name in ("run[1].pt.7.part", "run[1].pt.8.part", "run1.pt.7.part"))
+    for part in (old, new, other):
+        part.write_bytes(b"half")
+    for part in (old, other):
+        os.utime(part, (0, 0))
+    write_whole(path, b"whole")
+    assert path.read_bytes() == b"whole"
+    assert sorted(tmp_path.iterdir()) == sorted([path, new, other])
+
+
+def test_a_write_that_fails_says_what_stays(tmp_path, monkeypatch):
+    def full(file):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "run.pt"
+    path.write_bytes(b"before")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"run\.pt could not be written \(No space left .*\): what stood there"):
+        write_whole(path, b"after")
+    assert path.read_bytes() == b"before" and list(tmp_path.iterdir()) == [path]

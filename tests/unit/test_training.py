@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import sys
+import warnings
 
 import pytest
 import torch
@@ -554,8 +555,18 @@ ONE_HOT = F.one_hot(LABELS, 3)
         (nn.Linear(3, 2), LABELS, ValueError, ["labels run from 0 to 2", "the model has 2 outputs", "last layer"]),
         (nn.Linear(3, 3), LABELS + 1, ValueError, ["labels run from 1 to 3", "3 outputs", "count classes from 0"]),
         (nn.Linear(3, 3), LABELS - 1, ValueError, ["labels run from -1 to 1", "3 outputs", "count classes from 0"]),
-        (nn.Linear(3, 3), LABELS.float(), TypeError, ["int64 labels", "got torch.float32", "labels.long()"]),
-        (nn.Linear(3, 3), LABELS.int(), TypeError, ["int64 labels", "got torch.int32", "labels.long()"]),
+        (
+            nn.Linear(3, 3),
+            LABELS.float(),
+            TypeError,
+            ["int64 labels", "got torch.float32", "labels).long()"],
+        ),
+        (
+            nn.Linear(3, 3),
+            LABELS.int(),
+            TypeError,
+            ["int64 labels", "got torch.int32", "labels).long()"],
+        ),
         (nn.Linear(3, 3), ONE_HOT, ValueError, ["labels of shape (B,)", "(90, 3) and (90, 3)", "class indices"]),
         (nn.Linear(3, 3), LABELS[:, None], ValueError, ["labels of shape (B,)", "(90, 3) and (90, 1)"]),
         (nn.Linear(3, 3), LABELS[:50], ValueError, ["(90, 3) and (50,)"]),
@@ -594,7 +605,7 @@ META = (ROWS.to("meta"), LABELS.to("meta"))
         ({"loader": []}, ["gave no batch", "at least one"]),
         ({"loader": Spent()}, ["gave no batch", "at least one"]),
         ({"val": []}, ["gave no batch", "at least one"]),
-        ({"val": [(ROWS[:0], LABELS[:0])]}, ["gave no batch"]),
+        ({"val": [(ROWS[:0], LABELS[:0])]}, ["gave an empty batch"]),
         ({"optimizer": sgd(nn.Linear(3, 3))}, ["parameters that this model lacks", "after the complete model"]),
         ({"loader": [META]}, ["model is on cpu", "batch is on meta", "model.to('meta')", "device='cpu'"]),
         ({"val": [META]}, ["model is on cpu", "batch is on meta"]),
@@ -628,11 +639,44 @@ def test_a_layer_replaced_after_the_optimizer_was_made_is_refused():
         fit(model, train_loader(), optimizer=optimizer, epochs=1, progress=False)
 
 
+def test_trainable_weights_that_the_optimizer_lacks_are_named_once():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(model[2].parameters(), lr=0.1)
+    with pytest.warns(UserWarning, match=r"the optimizer lacks 0\.weight, 0\.bias: .*freeze them") as caught:
+        fit(model, train_loader(), optimizer=optimizer, epochs=2, progress=False)
+    assert len(caught) == 1
+    model[0].requires_grad_(False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(model, train_loader(), optimizer=optimizer, epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_weights_that_the_last_step_breaks_are_named(progress):
+    """No later loss shows them, so without a look they would be validated and saved."""
+
+    class Breaks(Callback):
+        def on_backward(self, state):
+            if state.batch == state.batches - 1:
+                state.model[0].bias.grad[0] = math.nan
+
+    model, history = nn.Sequential(nn.Linear(3, 3)), []
+    options = {"optimizer": sgd(model), "epochs": 2, "callbacks": [Breaks()], "progress": progress}
+    with pytest.raises(ValueError, match=r"0\.bias is no longer finite after epoch 1, so training stopped"):
+        fit(model, train_loader(), val_loader(), history=history, **options)
+    assert history == []
+
+
+def test_labels_in_an_array_are_told_to_become_a_tensor():
+    with pytest.raises(TypeError, match=r"int64 labels .*, got ndarray of int64: use torch\.as_tensor"):
+        evaluate(nn.Linear(3, 3), [(ROWS, LABELS.numpy())])
+
+
 @pytest.mark.parametrize(
     ("model", "loader", "message"),
     [
         (nn.Linear(3, 3), [], "gave no batch"),
-        (nn.Linear(3, 3), [(ROWS[:0], LABELS[:0])], "gave no batch"),
+        (nn.Linear(3, 3), [(ROWS[:0], LABELS[:0])], "gave an empty batch"),
         (nn.Linear(3, 3), [META], "the model is on cpu, but the batch is on meta"),
         (nn.Linear(3, 3, device="meta"), [(ROWS, LABELS)], "the model is on meta, but the batch is on cpu"),
     ],
