@@ -82,9 +82,7 @@ def load_images(name: str, split: str) -> ImageData:
     try:
         data = ImageData(torch.from_numpy(images), torch.from_numpy(labels).long(), classes, source)
     except ValueError as error:
-        raise ValueError(
-            f"the files of {source} in {folder} are damaged ({error}): delete them and load again"
-        ) from error
+        raise ValueError(f"{source} in {folder} is damaged ({error}): delete its files and load again") from error
     if stand_in and profile() != "tiny":
         print(
             f"Stand-in data: {len(data):,} drawn images serve as {name}/{split}, because {name} is not complete "

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -148,9 +148,14 @@ def resnet20(blocks: int = 3) -> nn.Sequential:
 def load_weights(name: str) -> dict[str, Tensor]:
     """Return the weights that ship as data/weights/NAME.safetensors, ready for `model.load_state_dict`.
 
-    Raises FileNotFoundError, with the names there are, for others. `python data/make_weights.py NAME` makes them again.
+    Raises FileNotFoundError, with the names there are, for others, and ValueError for a damaged file.
+    `python data/make_weights.py NAME` makes them again.
     """
-    return load_file(weights_file(name))
+    path = weights_file(name)
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error}): bring it back with `git checkout {path}`") from error
 
 
 def weights_story(name: str) -> dict[str, str]:

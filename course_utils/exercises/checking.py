@@ -1,8 +1,11 @@
 """`check`: what is said of an answer, and where exercises are found."""
 
+import _thread
 import difflib
 import importlib
 import random
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ from course_utils.exercises.slips import Exercise, NotAttempted
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "not yet", "not attempted yet"
 LOOKS = {PASSED: ("✓", "#2a9d4a"), WRONG: ("✗", "#bd1f01"), NOT_ATTEMPTED: ("…", "#94a4a2")}
+LIMIT = 10  # seconds for a check: the slowest takes two
 UNTOUCHED = "Replace the line with the dots (...) in the cell above, then run both cells."
 
 
@@ -47,19 +51,59 @@ def check(name: str, answer: object) -> Verdict:
     """Judge an answer to the exercise `name`, for example check("01/parameter_count", 98), and say what is wrong.
 
     Never raises for a wrong answer, so a whole notebook can run; random states, gradient mode and default dtype stay as
-    they are. Raises ValueError, with the nearest names, for a name that does not exist.
+    they are, and an endless loop ends after LIMIT seconds. Raises ValueError, with the nearest names, for a name that
+    does not exist.
     """
     exercise = find(name)
     try:
-        with undisturbed():
+        with undisturbed(), time_limit(LIMIT):
             if untouched(answer):
                 raise NotAttempted
             message = exercise.judge(answer)
     except NotAttempted:
         return Verdict(name, NOT_ATTEMPTED, UNTOUCHED)
-    except Exception as error:
+    except TimeoutError as error:
+        message = str(error)
+    except (Exception, SystemExit) as error:
         message = f"the answer cannot be compared: {type(error).__name__}: {error}"
     return Verdict(name, PASSED, exercise.praise) if message is None else Verdict(name, WRONG, message)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Interrupt the block when it takes longer than that, and raise TimeoutError.
+
+    Works where signals do not, such as in a kernel on Windows; but what one call of torch or sleep() does, it lets end.
+    """
+    if threading.current_thread() is not threading.main_thread():  # no other one can be interrupted
+        yield
+        return
+    late, arrived = threading.Event(), False
+
+    def interrupt() -> None:
+        late.set()
+        _thread.interrupt_main()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    try:
+        try:
+            timer.start()
+            yield
+        except KeyboardInterrupt:
+            arrived = True
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+            for _ in range(100):  # an interrupt on its way is to arrive here, not in the cells that follow
+                if late.is_set() and not arrived:
+                    time.sleep(0.01)
+    except KeyboardInterrupt:
+        if not late.is_set():
+            raise  # the reader's own
+        fault = f"your answer was still running after {seconds} seconds, so it was stopped"
+        raise TimeoutError(f"{fault}: is there a loop that never ends, or one over every number of a tensor?") from None
 
 
 def find(name: str) -> Exercise:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, allclose, isclose  # as they are now: an answer may put something else into torch
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,24 @@ def same(a: object, b: object) -> bool:
     if isinstance(a, tuple | list) and isinstance(b, tuple | list):
         return len(a) == len(b) and all(map(same, a, b))
     if isinstance(a, Tensor) and isinstance(b, Tensor):
-        if a.shape != b.shape or a.is_floating_point() != b.is_floating_point():
+        if a.shape != b.shape or kind_of(a) != kind_of(b):
             return False
-        return torch.allclose(a.detach().double(), b.detach().double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+        return allclose(a.detach().double(), b.detach().double(), rtol=1e-4, atol=1e-5, equal_nan=True)
     if is_number(a) and is_number(b):
         return same(torch.as_tensor(float(a)), torch.as_tensor(float(b)))
     return type(a) is type(b) and bool(a == b)
 
 
+def kind_of(tensor: Tensor) -> tuple:
+    """Return what two tensors must have in common before their numbers can be compared."""
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.layout, tensor.is_meta
+
+
 def is_number(value: object) -> bool:
-    """Say whether a value is one number: Python's, NumPy's, or a tensor without axes."""
-    return isinstance(value, numbers.Number) or (isinstance(value, Tensor) and value.dim() == 0)
+    """Say whether a value is one real number: Python's, NumPy's, or a tensor without axes."""
+    if isinstance(value, Tensor):
+        return value.dim() == 0 and not (value.is_complex() or value.is_meta)
+    return isinstance(value, numbers.Real)
 
 
 def difference(mine: object, right: object) -> str:
@@ -85,9 +92,10 @@ def difference(mine: object, right: object) -> str:
     if isinstance(mine, tuple | list) and isinstance(right, tuple | list) and len(mine) == len(right):
         k = next(k for k, pair in enumerate(zip(mine, right, strict=True)) if not same(*pair))
         return f"part {k + 1} of {len(right)}: {difference(mine[k], right[k])}"
-    if isinstance(mine, Tensor) and isinstance(right, Tensor) and mine.dim() and mine.shape == right.shape:
-        places = ~torch.isclose(mine.double(), right.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
-        if mine.is_floating_point() == right.is_floating_point() and places.any():
+    both = isinstance(mine, Tensor) and isinstance(right, Tensor)
+    if both and mine.dim() and mine.shape == right.shape and kind_of(mine) == kind_of(right):
+        places = ~isclose(mine.double(), right.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
+        if places.any():
             place = tuple(places.nonzero()[0].tolist())
             return (
                 f"the shape {tuple(right.shape)} is right; at {list(place)} expected {describe(right[place])}, got "
@@ -118,8 +126,10 @@ def named(names: Sequence[str], values: Sequence) -> str:
 def describe(value: object) -> str:
     """Write a value in a few words: small ones whole, large tensors by dtype and shape."""
     if isinstance(value, Tensor):
-        if value.numel() > 6:
-            return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+        plain = value.layout == torch.strided and not value.is_meta
+        if value.numel() > 6 or not plain:
+            kind = "" if plain else "meta " if value.is_meta else f"{value.layout} "
+            return f"{kind}{value.dtype} {tuple(value.shape)}".replace("torch.", "")
         return describe(value.item()) if value.dim() == 0 else f"tensor({describe(value.tolist())})"
     if isinstance(value, tuple | list):
         inside = ", ".join(map(describe, value[:6])) + (", …" if len(value) > 6 else "")

@@ -10,6 +10,7 @@ from course_utils.tracing.functions import FLATTENING
 from course_utils.tracing.tracer import Call, OpenModule, Tracer
 
 COLUMNS = ("layer", "kind", "input", "how the size comes about", "output", "parameters", "multiply-adds")
+UNCOUNTED = ("LSTM", "GRU", "RNN", "multi_head_attention_forward", "MultiheadAttention")
 SIDES = "<<<<<>>"  # texts stand on the left, numbers on the right
 
 
@@ -82,7 +83,7 @@ def trace_shapes(model: nn.Module, *inputs: Tensor, **named: Tensor) -> ShapeTra
     tracer = Tracer()
     tracer.watch(model, *inputs, **named)
     total = sum(call.multiply_adds for call in tracer.calls)
-    notes = (*batch_notes(tracer.calls), *idle_notes(model, tracer.used))
+    notes = (*batch_notes(tracer.calls), *idle_notes(model, tracer.used), *uncounted_notes(tracer.calls))
     return ShapeTrace(tuple(tracer.calls), count_parameters(model), total, notes)
 
 
@@ -104,6 +105,12 @@ def idle_notes(model: nn.Module, used: set[int]) -> list[str]:
         return []
     names = ", ".join(map(repr, list(idle)[:3])) + (f" and {len(idle) - 3} more" if len(idle) > 3 else "")
     return [f"not used in this pass: {names}"]
+
+
+def uncounted_notes(calls: Sequence[Call]) -> list[str]:
+    """Return a warning for layers that multiply much, though their multiply-adds are not counted."""
+    kinds = sorted({call.kind for call in calls if call.kind.startswith(UNCOUNTED) and not call.multiply_adds})
+    return [f"not among the multiply-adds: those of {', '.join(kinds)}"] if kinds else []
 
 
 def capture_activations(model: nn.Module, x: Tensor, names: Sequence[str] | None = None) -> dict[str, Tensor]:

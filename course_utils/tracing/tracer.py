@@ -174,6 +174,8 @@ def check_model(model: object, inputs: list) -> None:
     if not isinstance(model, nn.Module):
         came = type(model).__name__
         raise TypeError(f"expected a model (nn.Module), got {came}: pass the model first, then its input")
+    if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+        raise TypeError("a module that torch.jit has compiled hides its steps: trace the model that it was made from")
     tensors = tensors_in(inputs)
     if not tensors:
         came = type(inputs[0]).__name__ if inputs else "nothing"

@@ -15,7 +15,9 @@ def main(arguments: list[str]) -> int:
     """Become JupyterLab; return an exit code only where that cannot be."""
     if importlib.util.find_spec("jupyterlab") is None:
         print(f"JupyterLab is not installed for {sys.executable}.", file=sys.stderr)
-        print("Run `make lab`, which installs it; where it is missing even so, `make clean` first.", file=sys.stderr)
+        ours = Path(sys.prefix) == ROOT / ".venv"  # then `make lab` takes it for complete
+        advice = "Run `make clean`, then `make lab`" if ours else "Run `make lab`"
+        print(f"{advice}, which installs it.", file=sys.stderr)
         return 1
     command = lab_command(arguments)
     if "--no-browser" in command:

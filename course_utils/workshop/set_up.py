@@ -262,9 +262,15 @@ def show_large_download(line, say):
 
 def run_program(command, on_line=None):
     """Run a program and hand each line that it writes to `on_line`; return its exit code and all it wrote."""
+    environment = {**os.environ, "PIP_USER": "0"}  # in a virtual environment, pip refuses what some set for all
     try:
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace"
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            env=environment,
         )
     except OSError as error:
         return 127, str(error)

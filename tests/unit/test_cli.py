@@ -67,6 +67,15 @@ def computer(monkeypatch):
     return pretend
 
 
+@pytest.mark.parametrize(("ours", "advice"), [(True, "Run `make clean`, then `make lab`"), (False, "Run `make lab`")])
+def test_without_jupyterlab_the_advice_does_not_lead_in_a_circle(ours, advice, monkeypatch, capsys):
+    """`make lab` takes .venv for complete when it has been."""
+    monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(lab.sys, "prefix", str(lab.ROOT / ".venv") if ours else "/usr")
+    assert lab.main([]) == 1
+    assert f"\n{advice}, which installs it.\n" in capsys.readouterr().err
+
+
 def test_lab_opens_the_first_notebook_from_the_root_of_the_repository(computer):
     computer(DISPLAY=":0")
     assert lab.lab_command([]) == [

@@ -1,6 +1,8 @@
 """The engine of the exercises, on small exercises of its own."""
 
 import random
+import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -74,6 +76,73 @@ def test_nothing_is_disturbed(monkeypatch):
 
 
 # ------------------------------------------------------------------------------------------------------ single answers
+
+
+def endless(x, scale):
+    while True:
+        pass
+
+
+def stubborn(x, scale):
+    while True:
+        try:
+            x = x + 1
+        except Exception:
+            return None
+
+
+@pytest.mark.parametrize("answer", [endless, stubborn, lambda x, scale: next(k for k in iter(int, 1) if k)])
+def test_an_endless_loop_ends_and_the_next_check_is_right(answer, message, center, monkeypatch):
+    monkeypatch.setattr(checking, "LIMIT", 0.3)
+    start = time.perf_counter()
+    assert message(center, answer).startswith("your answer was still running after 0.3 seconds, so it was stopped")
+    assert time.perf_counter() - start < 3
+    for _ in range(3):
+        assert message(center, lambda x, scale: (x - x.mean(0)) * scale) == "passed"
+
+
+def test_an_interrupt_by_the_reader_goes_on(message, center):
+    def interrupted(x, scale):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        message(center, interrupted)
+
+
+def test_an_interrupt_at_the_last_moment_stays_inside(monkeypatch):
+    """Whenever the limit comes, before, at, or behind the end: nothing arrives later."""
+    for k in range(200):
+        with suppress(TimeoutError), checking.time_limit(0.001):
+            time.sleep(0.0005 + 0.00001 * (k % 100))
+    time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x, scale: (x - x.mean()).to(torch.complex64), "complex64"),
+        (lambda x, scale: (x - x.mean()).to("meta"), "got meta float32"),
+        (lambda x, scale: (x - x.mean()).to_sparse(), "got sparse_coo float32"),
+        (lambda x, scale: 1j, "got 1j"),
+        (lambda x, scale: exit(), "SystemExit"),
+        (lambda x, scale: Odd(), "odd"),
+    ],
+)
+def test_whatever_comes_back_check_says_something(answer, words, message, center):
+    assert words in message(center, answer)
+
+
+class Odd:
+    def __eq__(self, other):
+        raise SystemExit("odd")
+
+    def __repr__(self):
+        raise SystemExit("odd")
+
+
+def test_an_answer_that_changes_torch_is_compared_as_ever(message, center, monkeypatch):
+    monkeypatch.setattr(torch, "allclose", lambda *args, **options: True)
+    assert message(center, lambda x, scale: x) != "passed"
 
 
 def test_choice(message):

@@ -187,3 +187,10 @@ def test_unknown_weights_are_named_with_those_that_exist():
 def test_every_network_is_tested_here():
     offered = {name for name, value in vars(models).items() if getattr(value, "__module__", "") == models.__name__}
     assert offered <= set(globals())
+
+
+def test_damaged_weights_are_named_with_the_way_back(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "WEIGHTS_FOLDER", tmp_path)
+    (tmp_path / "lenet5.safetensors").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match=r"lenet5\.safetensors is damaged .* `git checkout .*lenet5\.safetensors`"):
+        load_weights("lenet5")

@@ -379,6 +379,12 @@ def test_large_downloads_are_named_and_small_ones_are_not():
     assert said == ["  downloading torch (532.1 MB)"]
 
 
+def test_pip_may_install_into_an_environment_where_users_install_for_themselves(monkeypatch):
+    monkeypatch.setenv("PIP_USER", "1")
+    program = "import os; print(os.environ['PIP_USER'])"
+    assert setup.run_program([sys.executable, "-c", program])[1].strip() == "0"
+
+
 def test_running_a_program_returns_its_code_and_all_its_output():
     lines = []
     program = "import sys; print('out', flush=True); print('err', file=sys.stderr); sys.exit(3)"

@@ -388,7 +388,7 @@ def test_a_bilinear_layer_shows_both_inputs():
 def test_unusual_layers_are_traced(model, inputs):
     trace = trace_shapes(model, *inputs)
     assert trace.parameters == count_parameters(model)
-    assert trace.notes == () and "multiply-adds in all" in str(trace)
+    assert "multiply-adds in all" in str(trace)
 
 
 def test_a_model_with_a_hook_that_computes_is_traced():
@@ -1266,3 +1266,29 @@ def test_names_that_do_not_exist_or_are_not_called():
     )
     assert capture_activations(model, x) == {}  # without names, whatever gives a tensor
     assert condition(model) == before
+
+
+# ------------------------------------------------------------------------------------------------- what is not counted
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.attention = nn.LSTM(8, 8, batch_first=True), nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        x = self.lstm(x)[0]
+        return self.attention(x, x, x)[0]
+
+
+def test_layers_whose_work_is_not_counted_are_named():
+    (note,) = [note for note in trace_shapes(Recurrent(), torch.zeros(2, 5, 8)).notes if "multiply-adds" in note]
+    assert note == "not among the multiply-adds: those of LSTM, multi_head_attention_forward()"
+    assert trace_shapes(nn.Sequential(nn.Linear(8, 3), nn.ReLU()), torch.zeros(2, 8)).notes == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+def test_a_compiled_module_is_refused():
+    compiled = torch.jit.trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU()), torch.zeros(1, 1, 5, 5))
+    with pytest.raises(TypeError, match=r"torch\.jit has compiled hides its steps"):
+        trace_shapes(compiled, torch.zeros(1, 1, 5, 5))
