@@ -136,12 +136,14 @@ def find_jupyter() -> Iterator[Finding]:
 
 def find_data() -> Iterator[Finding]:
     """Tell for each data set whether the real files are here, and if not, whether the stand-in is."""
-    from course_utils.download import PUBLISHED, data_folder, missing_files
+    from course_utils.download import PUBLISHED, altered_files, data_folder, missing_files
 
     folder, tiny = data_folder(), ROOT / "data" / "tiny"
     for name in PUBLISHED:
         if not missing_files(name, folder):
             yield Finding(True, f"{name}: the real data are in {folder}")
+            for path in altered_files(name, folder):
+                yield Finding(None, f"{path} is not as published", "delete it, then: make download ARGS=" + name)
         elif tiny.is_dir():
             text = f"{name}: not downloaded, so the small stand-in is used"
             yield Finding(None, text, f"for the real data run: make download ARGS={name}")

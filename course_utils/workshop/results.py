@@ -105,6 +105,7 @@ def summarize(lines: Iterable[Mapping]) -> dict[str, dict]:
         name: {
             "numbers": {key: spread([line["numbers"][key] for line in group]) for key in group[0]["numbers"]},
             "seeds": [line["seed"] for line in group],
+            "source": group[-1]["source"],
             "machine": group[-1]["machine"],
         }
         for name, group in groups.items()

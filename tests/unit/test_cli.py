@@ -258,6 +258,8 @@ def test_doctor_tells_real_data_from_the_stand_in(monkeypatch, tmp_path):
     lacking = {"mnist": [], "cifar10": ["data_batch_1.bin"]}
     monkeypatch.setattr("course_utils.download.missing_files", lambda name, folder: lacking[name])
     assert [finding.fine for finding in doctor.find_data()] == [True, None]
+    monkeypatch.setattr("course_utils.download.altered_files", lambda name, folder: [folder / "train"])
+    assert [finding.text for finding in doctor.find_data()][1] == f"{tmp_path / 'train'} is not as published"
 
 
 def test_doctor_misses_the_widgets_extension(monkeypatch):
