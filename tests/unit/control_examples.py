@@ -15,7 +15,7 @@ from controls.data_augmentation import border_explorer, gallery_explorer
 from controls.drawing import draw_a_digit
 from controls.first_network import descent_explorer, neuron_explorer
 from controls.lenet import activation_explorer
-from controls.mnist_dnn import valley_explorer
+from controls.mnist_dnn import softmax_explorer, valley_explorer
 from controls.resnet import block_explorer, depth_explorer, drop_explorer
 from controls.start_here import wave_explorer
 from course_utils.data import make_three_feature_rows
@@ -110,6 +110,7 @@ EXAMPLES = {
     "wave": wave_explorer,
     "neuron": lambda: neuron_explorer(*make_three_feature_rows(1000, seed=1)),
     "descent": lambda: descent_explorer(*trainings(), 0.6),
+    "softmax": softmax_explorer,
     "valley": valley_explorer,
     "stepper": stepper_explorer,
     "sizes": output_size_explorer,
