@@ -8,10 +8,8 @@ from course_utils.exercises import Exercise, as_tensor, choice, describe, functi
 # -------------------------------------------------------------------------------------------------- a shift as kernel
 
 KERNEL = "torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 0]])"
-MOVES = {  # the place of the only 1, row by row, and where the picture goes
-    0: "down and to the right", 1: "down", 2: "down and to the left",
-    5: "to the left", 6: "up and to the right", 7: "up", 8: "up and to the left",
-}  # fmt: skip
+MOVES = {0: "down and to the right", 1: "down", 2: "down and to the left", 5: "to the left",  # the place of the only 1
+         6: "up and to the right", 7: "up", 8: "up and to the left"}  # fmt: skip
 UNFLIPPED = (
     "torch slides the kernel unflipped, so each output pixel is a copy of the input pixel under the 1. On which side "
     "of it must that pixel lie?"
@@ -164,6 +162,16 @@ OVER = "a window that runs over the edge is dropped, so floor"
 STEPS_BY_ONE = "the size is right, but the windows move by 1: window (i, j) begins at i · stride, j · stride"
 WHOLE_BATCH = "only one image comes back: return one output for each image of the batch"
 ONCE = "add it once to each map's sum"
+WINDOWS = [  # what a convolution and a pooling share
+    (ONE_SIDE, SIDES, "(padding, 0, padding, 0)"),
+    (ONE_SIDE, SIDES, "(0, padding, 0, padding)"),
+    ("the padding is missing: P rows or columns on each side", SIDES, "(0,) * 4"),
+    ("the stride is missing: windows begin S pixels apart", " // stride", "", CORNER, "i, j"),
+    (STEPS_BY_ONE, CORNER, "i, j"),
+    (f"one position too many: {OVER}", SIDES, "(padding, padding + stride - 1) * 2"),
+    (LAST, "// stride + 1", "// stride"),
+    ("rows and columns are swapped in the output", "return out", "return out.transpose(2, 3)"),
+]
 SUM, ROWS, COLUMNS = "dim=(2, 3, 4)", "(height - rows) // stride + 1", "(width - columns) // stride + 1"
 
 conv2d = function(
@@ -188,23 +196,17 @@ def conv2d(images, weight, bias, stride, padding):
     slips=[
         ("the kernel is flipped: that is mathematical convolution; torch slides the kernel as it is",
          "* weight", "* weight.flip(2, 3)"),
-        (ONE_SIDE, SIDES, "(padding, 0, padding, 0)"),
-        (ONE_SIDE, SIDES, "(0, padding, 0, padding)"),
+        *WINDOWS,
         ("all padding is left and above, 2·P: each side gets P", SIDES, "(2 * padding, 0, 2 * padding, 0)"),
         ("rows are padded, columns are not", SIDES, "(0, 0, padding, padding)"),
         ("columns are padded, rows are not", SIDES, "(padding, padding)"),
-        ("the padding is missing: P rows or columns of zeros on each side", SIDES, "(0,) * 4"),
-        ("the stride is missing: windows begin S pixels apart", " // stride", "", CORNER, "i, j"),
-        (STEPS_BY_ONE, CORNER, "i, j"),
         ("only the rows step by the stride: columns do too", "columns) // stride", "columns)", "j * stride", "j"),
         ("only the columns step by the stride: rows do too", "rows) // stride", "rows)", "i * stride", "i"),
         (LAST, f"{ROWS}, {COLUMNS}", "len(range(0, height - rows, stride)), len(range(0, width - columns, stride))"),
-        (LAST, "// stride + 1", "// stride"),
         (f"in the rows {LAST}", "rows) // stride + 1", "rows) // stride"),
         (f"in the columns {LAST}", "columns) // stride + 1", "columns) // stride"),
         ("the output's size is that of images without padding: there are ⌊(H + 2P − K)/S⌋ + 1 positions in each axis",
          "(height - rows)", "(height - 2 * padding - rows)", "(width - columns)", "(width - 2 * padding - columns)"),
-        (f"one position too many: {OVER}", SIDES, "(padding, padding + stride - 1) * 2"),
         ("only channel 0 is used: sum over all input channels", f"sum({SUM})", "sum(dim=(3, 4))[:, :, 0]"),
         ("this is the mean over the input channels: sum them", f"sum({SUM})", "mean(dim=2).sum(dim=(2, 3))"),
         ("the sum runs over the images too: each has its own output", SUM, "dim=(0, 2, 3, 4)"),
@@ -218,7 +220,6 @@ def conv2d(images, weight, bias, stride, padding):
         (WHOLE_BATCH, "return out", "return out[:1]"),
         (WHOLE_BATCH, "return out", "return out[-1]"),
         ("batch and maps are swapped: the order is (B, N, H, W)", "return out", "return out.transpose(0, 1)"),
-        ("rows and columns are swapped in the output", "return out", "return out.transpose(2, 3)"),
     ],
     praise="Equal to F.conv2d for every size, stride and padding that was tried.",
 )  # fmt: skip
@@ -257,23 +258,16 @@ def max_pool(maps, kernel_size, stride, padding):
         ("negative maxima became 0 at the border: pad with −∞, not with zeros", f", value={LEAST}", ""),
         (WINS, LEAST, "-100.0"),
         (WINS, LEAST, "-1e9"),
-        (ONE_SIDE, SIDES, "(padding, 0, padding, 0)"),
-        (ONE_SIDE, SIDES, "(0, padding, 0, padding)"),
-        ("the padding is missing: P rows or columns of −∞ on each side", SIDES, "(0,) * 4"),
+        *WINDOWS,
         ("the stride is missing: it need not be the kernel's size",
          "// stride", "// kernel_size", CORNER, "i * kernel_size, j * kernel_size"),
-        ("the stride is missing: windows begin S pixels apart", " // stride", "", CORNER, "i, j"),
-        (STEPS_BY_ONE, CORNER, "i, j"),
         (MEAN, "amax", "mean"),
         (MEAN, LEAST, "0.0", "amax", "mean"),
         (SMALLEST, "amax", "amin"),
         (SMALLEST, LEAST, 'float("inf")', "amax", "amin"),
-        (f"one window too many: {OVER}", SIDES, "(padding, padding + stride - 1) * 2"),
         (LAST, "(size - kernel_size) // stride + 1", "len(range(0, size - kernel_size, stride))"),
-        (LAST, "// stride + 1", "// stride"),
         (CHANNELS, "return out", "return out.amax(dim=1)"),
         (CHANNELS, LARGEST, ".amax(dim=(1, 2, 3))[:, None]"),
-        ("rows and columns are swapped in the output", "return out", "return out.transpose(2, 3)"),
     ],
     praise="Equal to F.max_pool2d, also where a window holds nothing but negative numbers and padding.",
 )  # fmt: skip
