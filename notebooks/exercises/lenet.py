@@ -177,6 +177,25 @@ parameter_count = kinds.value(
     praise="156 + 2416 + 48 120 + 10 164 + 850 = 61 706.",
 )  # fmt: skip
 
+share_of_work = kinds.value(
+    right=WORK,
+    slips=[
+        ("that is C5's share of the parameters: count multiply-adds, where C1 and C3 use a weight often",
+         48120 / 61706),
+        ("that is their share of the parameters: count multiply-adds", (156 + 2416) / 61706),
+        ("that is C1 alone: add C3's 16·10·10·150", "= (c1 + c3)", "= c1"),
+        ("that is C3 alone: add C1's 6·28·28·25", "= (c1 + c3)", "= c3"),
+        ("a filter of C3 spans all six maps: 16·10·10 · 6·25", "10 * 6 * 25", "10 * 25"),
+        ("C3 gives out 10×10 places: without padding it loses 4 of 14", "16 * 10 * 10", "16 * 14 * 14"),
+        ("this is in percent: give a share from 0 to 1", "= (c1", "= 100 * (c1"),
+        ("that is the share of all other layers", "= (c1", "= 1 - (c1"),
+        ("the dense layers work too: 120·84 and 84·10", " + 84 * 120 + 10 * 84", ""),
+        ("that is how many there are: divide by the multiply-adds of all layers", 357600),
+    ],
+    praise="4 % of the parameters do 86 % of the work: each weight of a convolution is used at every position.",
+    tolerance=5e-3,
+)  # fmt: skip
+
 
 def pooling_cases(generator: torch.Generator) -> list[tuple]:
     """Make a plain model, one with a block inside, one whose windows overlap; a pooling of another kind stays."""
@@ -239,25 +258,6 @@ with_max_pooling = kinds.function(
          "return model.eval()"),
     ],
     praise="One difference between two models: now a comparison says what it is worth.",
-)  # fmt: skip
-
-share_of_work = kinds.value(
-    right=WORK,
-    slips=[
-        ("that is C5's share of the parameters: count multiply-adds, where C1 and C3 use a weight often",
-         48120 / 61706),
-        ("that is their share of the parameters: count multiply-adds", (156 + 2416) / 61706),
-        ("that is C1 alone: add C3's 16·10·10·150", "= (c1 + c3)", "= c1"),
-        ("that is C3 alone: add C1's 6·28·28·25", "= (c1 + c3)", "= c3"),
-        ("a filter of C3 spans all six maps: 16·10·10 · 6·25", "10 * 6 * 25", "10 * 25"),
-        ("C3 gives out 10×10 places: without padding it loses 4 of 14", "16 * 10 * 10", "16 * 14 * 14"),
-        ("this is in percent: give a share from 0 to 1", "= (c1", "= 100 * (c1"),
-        ("that is the share of all other layers", "= (c1", "= 1 - (c1"),
-        ("the dense layers work too: 120·84 and 84·10", " + 84 * 120 + 10 * 84", ""),
-        ("that is how many there are: divide by the multiply-adds of all layers", 357600),
-    ],
-    praise="4 % of the parameters do 86 % of the work: each weight of a convolution is used at every position.",
-    tolerance=5e-3,
 )  # fmt: skip
 
 spot_evaluation = kinds.choice(
