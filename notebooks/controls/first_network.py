@@ -26,7 +26,7 @@ GROUND, LAKE = ({**class_style(k), "label": name} for k, name in ((1, "dry"), (0
 
 def set_up_map(axes: Axes, points: Tensor, labels: Tensor, *, above: bool = False) -> None:
     """Frame the map and draw the points (N, 2) with labels (N,), 1 in the lake; `above` what a control draws later."""
-    axes.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xlabel="x1", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+    axes.set(xlim=(-1, 1), ylim=(-1, 1), aspect="equal", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
     axes.spines[:].set_visible(False)
     for label, style in enumerate((GROUND, LAKE)):
         axes.scatter(*points[labels == label].T.numpy(), s=6, linewidths=0, animated=above, **style)
@@ -59,7 +59,7 @@ def neuron_explorer(points: Tensor, labels: Tensor) -> Control:
     """Return sliders for one neuron's weights and bias over `points` (N, 2) with `labels` (N,), 1 in the lake."""
     figure, axes = new_figure(4.8, 3.7)
     set_up_map(axes, points, labels, above=True)
-    axes.set(ylabel="x2", title="One neuron over the map")
+    axes.set(xlabel="x1", ylabel="x2", title="One neuron over the map")
     figure.colorbar(ScalarMappable(Normalize(0, 3), GRAYS), ax=axes, label="output of the neuron", shrink=0.8)
     figure.legend(loc="outside lower center", ncols=2, markerscale=2.5)
     return Control(
@@ -161,10 +161,11 @@ def plot_lake(
     title: str,
     columns: int = 3,
     size: float = 2.4,
+    neurons: bool = True,
 ) -> Figure:
     """Draw a map for each model: the points, and shaded what it answers; None draws the points alone.
 
-    A map is `size` inches wide.
+    A map is `size` inches wide; `neurons` draws the lines of the first layer.
     """
     columns = min(columns, len(models))
     rows = -(-len(models) // columns)
@@ -174,10 +175,12 @@ def plot_lake(
     for axes, (name, model) in zip(grid.ravel(), models.items(), strict=False):
         set_up_map(axes, points, labels)
         if model is not None:
-            shade_lake(axes, model)
+            shade_lake(axes, model, neurons=neurons)
         axes.set_title(name, fontsize=10, loc="left")
     for axes in grid[:, 0]:
         axes.set_ylabel("x2")
+    for axes in grid[-1]:
+        axes.set_xlabel("x1")
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, markerscale=2.5)
     return figure
 
@@ -196,7 +199,7 @@ def shore_explorer(photos: Mapping[int, nn.Module], points: Tensor, labels: Tens
     """Return a slider over the networks in `photos`, by training step, and a box for the lines of their neurons."""
     figure, axes = new_figure(4.2, 3.9)
     set_up_map(axes, points, labels, above=True)
-    axes.set(ylabel="x2", title="The network's answers by step")
+    axes.set(xlabel="x1", ylabel="x2", title="The network's answers by step")
     figure.legend(loc="outside lower center", ncols=2, markerscale=2.5)
     steps = [(f"{step:,}", step) for step in photos]
     return Control(
