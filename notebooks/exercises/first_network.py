@@ -25,11 +25,7 @@ gradients = table(
     right='gradients = {"v": (0, 6), "c": 2, "w": (0, -20), "b": (0, 10)}',
     slips=[
         ("the derivative of (output − target)² is 2·(output − target): the 2 is missing", "(0, 6)", "(0, 3)"),
-        (
-            "this is the output's gradient, 2·(output − target), and that is not 4 with these numbers",
-            '"c": 2',
-            '"c": 4',
-        ),
+        ("with these numbers output − target is 1: what is 2·(output − target)?", '"c": 2', '"c": 4'),
         ("the derivative of (output − target)² is 2·(output − target): the 2 is missing", '"c": 2', '"c": 1'),
         ("multiply by the neuron's output after ReLU, not by its sum", "(0, 6)", "(-2, 6)"),
         ("the first neuron comes first; with x = −2 it is the one that is off", "(0, 6)", "(6, 0)"),
@@ -164,16 +160,16 @@ def dead_units(hidden):
         ("that is the share of zeros: dead means zero for all rows", "int((hidden == 0).all(dim=0).sum())",
          "(hidden == 0).float().mean()"),
         ("that counts zeros: dead means zero for all rows", ".all(dim=0)", ""),
-        ("a unit that is zero for some rows is at work: dead means zero for all rows", ".all(", ".any("),
+        ("a neuron that is zero for some rows is at work: dead means zero for all rows", ".all(", ".any("),
         ("you looked at the first rows only: use all training rows", "(hidden ", "(hidden[:64] "),
-        ("the axis is wrong: units are columns, so look down the rows with dim=0", "dim=0", "dim=1"),
-        ("that is the share of dead units: return how many there are", "int((hidden == 0).all(dim=0).sum())",
+        ("the axis is wrong: neurons are columns, so look down the rows with dim=0", "dim=0", "dim=1"),
+        ("that is the share of dead neurons: return how many there are", "int((hidden == 0).all(dim=0).sum())",
          "(hidden == 0).all(dim=0).float().mean()"),
         ("after ReLU nothing is negative: dead means exactly 0, hidden == 0", "hidden == 0", "hidden < 0"),
-        ("a unit that is on for one row, or only a little, is not dead: ask each value, hidden == 0, not their mean",
+        ("a neuron that is on for one row, or only a little, is not dead: ask each value, hidden == 0, not their mean",
          "(hidden == 0).all(dim=0)", "(hidden.mean(dim=0) < 0.01)"),
     ],
-    praise="A unit that is silent for every row gets no gradient: its own weights no longer move.",
+    praise="A neuron that is silent for every row gets no gradient: its own weights no longer move.",
 )  # fmt: skip
 
 
@@ -237,7 +233,7 @@ stale_optimizer = choice(
     right='stale_optimizer = "b"',
     wrong={
         "a": "a small learning rate moves the loss a little: this one is the same to the last digit",
-        "c": "dead units stop the hidden layers, but the output layer's biases would still move the loss",
+        "c": "dead neurons stop the hidden layers, but the output layer's biases would still move the loss",
         "d": "with a wrong loss function the numbers would still change as the weights change",
     },
     praise="The same to the last digit means that nothing which is optimized belongs to this model.",
