@@ -7,6 +7,7 @@ import platform
 import random
 import shutil
 import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from tqdm.auto import tqdm
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS_FILE = REPOSITORY / "data" / "results.json"
@@ -46,6 +48,24 @@ def comparison_seeds(full: int = 5, tiny: int = 2) -> list[int]:
     """Return the seeds over which a chapter compares two choices: `current_seed()` and those after it."""
     count = 1 if is_measuring() else budget(full, tiny)  # `make results` runs each chapter once a seed
     return [current_seed() + k for k in range(count)]
+
+
+def compare(
+    run: Callable[[Any, int], Any], choices: Iterable[Any], seeds: Sequence[int] | None = None
+) -> dict[Any, list]:
+    """Return {choice: [run(choice, seed) for each seed]}: all under one progress bar, each with torch seeded anew.
+
+    `seeds` are those of `comparison_seeds()` unless you pass others.
+    """
+    seeds = comparison_seeds() if seeds is None else seeds
+    results = {choice: [] for choice in choices}
+    with tqdm(total=len(results) * len(seeds), unit="run", leave=False) as bar:
+        for choice in results:
+            for seed in seeds:
+                seed_everything(seed)
+                results[choice].append(run(choice, seed))
+                bar.update()
+    return results
 
 
 def is_measuring(seeds: int | None = None) -> bool:

@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.patches import Rectangle, StepPatch
 from torch import Tensor
 
-from course_utils.controls import Control, choice, menu, slider
+from course_utils.controls import Control, add_boxes, choice, menu, slider
 from course_utils.plotting import COLORS, new_figure
 
 # ------------------------------------------------------------------------------------------------------- one channel
@@ -156,38 +156,46 @@ def gamma_beta_explorer() -> Control:
 
 B, C, H, W = 8, 16, 10, 10  # the chapter's example
 SHADES, SHARED = ListedColormap(("0.9", "0.78", COLORS[0])), 2  # two grays in turn for the other means
+PER_PLACE, PLACE = "LayerNorm, per position", (3, 4)  # the row and column that it looks at
 OVER = {  # the axes of one mean and their sizes; {} stands for C/G
     "BatchNorm": f"B·H·W = {B}·{H}·{W}",
     "LayerNorm": f"C·H·W = {C}·{H}·{W}",
+    PER_PLACE: "C",
     "InstanceNorm": f"H·W = {H}·{W}",
     "GroupNorm": f"C/G·H·W = {{}}·{H}·{W}",
 }
 
 
 def mean_keys(norm: str, groups: int) -> tuple[Tensor, Tensor]:
-    """Return two tensors (B, C): maps with the same pair of numbers in them share one mean."""
+    """Return two tensors (B, C): maps with the same pair of numbers in them share one mean, or one at each place."""
     image, channel = torch.meshgrid(torch.arange(B), torch.arange(C), indexing="ij")
     if norm == "BatchNorm":
         return 0 * image, channel
-    groups = {"LayerNorm": 1, "InstanceNorm": C, "GroupNorm": groups}[norm]
+    groups = {"LayerNorm": 1, PER_PLACE: 1, "InstanceNorm": C, "GroupNorm": groups}[norm]
     return image, channel // (C // groups)
 
 
 def draw_axes(axes: Axes, *, norm: str, groups: int, image: int, channel: int) -> str:
-    """Color the maps that share a mean with the map of one image and channel; count means and numbers."""
+    """Color what shares a mean with the map of one image and channel, whole maps or one place; count means."""
     row, column = mean_keys(norm, groups)
     shared = (row == row[image, channel]) & (column == column[image, channel])
-    shades = torch.where(shared, SHARED, (row + column) % 2).numpy()
+    places = H * W if norm == PER_PLACE else 1  # means a map
+    shades = torch.where(shared & (places == 1), SHARED, (row + column) % 2).numpy()
     axes.pcolormesh(shades, cmap=SHADES, vmin=0, vmax=2, edgecolors="white", linewidth=3)
     axes.add_artist(Rectangle((channel + 0.03, image + 0.03), 0.94, 0.94, fill=False, linewidth=2.5, zorder=4))
     lines = np.arange(1, 10) / 10  # between the H·W numbers of the framed map
     across, along = np.repeat(lines, 3), np.tile([0.05, 0.95, np.nan], len(lines))  # NaN: the pen is lifted
     x, y = np.concatenate([across, along]), np.concatenate([along, across])
     axes.plot(channel + x, image + y, color="white", linewidth=0.8)
+    if norm == PER_PLACE:
+        down, right = PLACE
+        left = np.arange(C) + right / W
+        add_boxes(axes, left, [image + down / H] * C, 1 / W, 1 / H, facecolor=COLORS[0], zorder=3)
     unused = "" if norm == "GroupNorm" else " No groups are used."
+    means, numbers = len(row.unique()) * len(column.unique()) * places, int(shared.sum()) * H * W // places
     return (
-        f"for x of shape ({B}, {C}, {H}, {W}) there are {len(row.unique()) * len(column.unique())} means, each over "
-        f"{OVER[norm].format(C // groups)} = {int(shared.sum()) * H * W:,} numbers. {company(norm, groups)}{unused}"
+        f"for x of shape ({B}, {C}, {H}, {W}) there are {means} means, each over "
+        f"{OVER[norm].format(C // groups)} = {numbers:,} numbers. {company(norm, groups)}{unused}"
     )
 
 
@@ -195,6 +203,8 @@ def company(norm: str, groups: int) -> str:
     """Say whether the layer needs a batch, and which other layer it equals."""
     if norm == "BatchNorm":
         return "The blue maps reach over all images: each image depends on its companions."
+    if norm == PER_PLACE:
+        return "One place of one image, in all its channels: no companions are needed, and no neighbors."
     equal = {1: " With 1 group this is LayerNorm.", C: f" With {C} groups this is InstanceNorm."}
     relative = equal.get(groups, "") if norm == "GroupNorm" else ""
     return "The blue maps stay within one image: no companions are needed." + relative
@@ -207,7 +217,7 @@ def axes_explorer() -> Control:
     axes.set_xlabel(f"channel (each square is a map of H·W = {H}·{W} numbers, drawn in the framed one)")
     axes.set_xticks(np.arange(C) + 0.5, range(C))
     axes.set_yticks(np.arange(B) + 0.5, range(B))
-    axes.set_title("Blue: shares one mean with the framed map. Light and dark gray: other means")
+    axes.set_title("Blue: shares one mean with the framed map, or with one place of it. Gray: other means")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return Control(

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from course_utils.controls import Control, add_boxes, choice, menu, slider, text_writer
 from course_utils.plotting import COLORS, new_figure
-from course_utils.tracing import size_formula
 
 # ------------------------------------------------------------------------------------------ what the controls share
 
@@ -119,9 +118,8 @@ def draw_stepper(write: Callable, axes: Axes, *, kernel: Sequence[str], position
     draw_output(write, axes, output, last)
     beyond = f"there are only {last} windows: this is the last, " if position > last else ""
     products = written_sum(F.pad(INPUT, [padding] * 4)[y + padding, x + padding], texts, weights)
-    sizes = size_formula(tuple(INPUT.shape), 3, **layer)
     place = f"{beyond}row {row + 1}, column {column + 1} of the output"
-    return f"{place}. {products}. Output size, rows and columns: {sizes}. {unused}"
+    return f"{place}. {products}. {unused}"
 
 
 def parse_kernel(texts: Sequence[str]) -> Tensor:

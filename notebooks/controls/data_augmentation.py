@@ -1,4 +1,7 @@
-"""Chapter 09's controls: a gallery of images changed at random, and what comes in at the border of a crop."""
+"""Chapter 09's controls: a gallery of images changed at random, and what comes in at the border of a crop.
+
+Also one figure: where in the old picture the pixels of a new one look.
+"""
 
 import itertools
 from functools import partial
@@ -6,7 +9,8 @@ from functools import partial
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.patches import StepPatch
+from matplotlib.figure import Figure
+from matplotlib.patches import ConnectionPatch, Rectangle, StepPatch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,11 +24,19 @@ COUNT, COLUMNS, GAP, SAFE_ANGLE = 16, 4, 2, 45  # GAP: white pixels between two 
 GRAY = {"cmap": "gray", "vmin": 0, "vmax": 1, "interpolation": "nearest"}  # colors stay as they are
 
 
-def draw_gallery(pixels: Tensor, axes: Axes, **changes) -> str:
-    """Show what the changes make of images (16, C, H, W) in 0 … 1; past the safe range, say what gets confused."""
-    axes.imshow(mosaic(augmented(pixels, **changes)), **GRAY)
+NONE, SAFE, UNSAFE = GUESSES = ("none yet", "safe to train with", "not safe")
+
+
+def draw_gallery(pixels: Tensor, axes: Axes, *, guess: str, **changes) -> str:
+    """Show what the changes make of images (16, C, H, W) in 0 … 1; judge them only after a guess."""
+    picture, reasons = mosaic(augmented(pixels, **changes)), unsafe(pixels.shape[1] == 3, **changes)
+    axes.imshow(picture, **GRAY)
+    if guess != NONE:  # a frame: blue around a right guess, red around a wrong one
+        height, width = picture.shape[:2]
+        color = COLORS[0] if (guess == UNSAFE) == bool(reasons) else COLORS[2]
+        axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, linewidth=5, edgecolor=color))
     text = "draws lie within ± these values, flips take half of the images, cutout is a gray square"
-    return f"{text}. {range_text(pixels.shape[1] == 3, **changes)}"
+    return f"{text}. {verdict(guess, reasons)}"
 
 
 def augmented(
@@ -45,19 +57,25 @@ def mosaic(images: Tensor, columns: int = COLUMNS) -> np.ndarray:
     return picture.clamp(0, 1).permute(1, 2, 0).squeeze(-1).numpy()
 
 
-def range_text(color: bool, *, angle: int, mirror: bool, upside_down: bool, **others) -> str:
-    """Say what no longer keeps the label, and why: of photos in color, or of digits, by class."""
+def unsafe(color: bool, *, angle: int, mirror: bool, upside_down: bool, **others) -> list[str]:
+    """Say what speaks against training with these changes: for photos in color, or for digits, by class."""
     turned = angle > SAFE_ANGLE
-    photos = {"few things stand on their heads, and the network spends its weights on those": turned or upside_down}
+    photos = {"turned so far, things keep their names, but few photos of a test look like that": turned or upside_down}
     digits = {
         "a mirrored 5 looks like a 3 or a 2": mirror,
         "upside down, 5 and 2 look like each other": upside_down,
         f"beyond {SAFE_ANGLE}° digits become hard to tell apart, at half a turn 6 and 9 most of all": turned,
         "both flips together are half a turn, which makes a 9 of a 6 and a 6 of a 9": mirror and upside_down,
     }
-    found = "; ".join(text for text, true in (photos if color else digits).items() if true)
-    safe = "Angle and flips are in the safe range (shift, scale and cutout are not judged)."
-    return f"Past the safe range: {found}." if found else safe
+    return [text for text, true in (photos if color else digits).items() if true]
+
+
+def verdict(guess: str, reasons: list[str]) -> str:
+    """Judge a guess; without one, ask for it."""
+    if guess == NONE:
+        return "Would you train with these? Choose a guess; every other knob takes it back."
+    found = "; ".join(reasons) or "angle and flips are in the safe range (shift, scale and cutout are not judged)"
+    return f"{'Yes' if (guess == UNSAFE) == bool(reasons) else 'No'}: {found}."
 
 
 def gallery_explorer(images: Tensor, labels: Tensor) -> Control:
@@ -74,17 +92,23 @@ def gallery_explorer(images: Tensor, labels: Tensor) -> Control:
     for k, label in enumerate(labels[:COUNT].tolist()):
         x, y, box = k % COLUMNS * width + 1, k // COLUMNS * height + 1, {"color": "black", "pad": 1}  # on any photo
         before.text(x, y, f"{label}", color=COLORS[1], ha="left", va="top", fontsize=9, bbox=box)
-    return Control(
-        partial(draw_gallery, pixels),
-        after,
-        shift=slider("shift (px)", 2, 0, 6, 1),
-        angle=slider("angle (°)", 15, 0, 180, 5),
-        scale=slider("scale (%)", 10, 0, 40, 5),
-        mirror=toggle("mirror"),
-        upside_down=toggle("upside down"),
-        cutout=slider("cutout (px)", 0, 0, 16, 1),
-        redraw=slider("redraw", 1, 1, 50, 1),
-    )
+    guess = menu("your guess", list(GUESSES), NONE)
+    knobs = {
+        "shift": slider("shift (px)", 2, 0, 6, 1),
+        "angle": slider("angle (°)", 15, 0, 180, 5),
+        "scale": slider("scale (%)", 10, 0, 40, 5),
+        "mirror": toggle("mirror"),
+        "upside_down": toggle("upside down"),
+        "cutout": slider("cutout (px)", 0, 0, 16, 1),
+        "redraw": slider("redraw", 1, 1, 50, 1),
+    }
+
+    def take_back(change: dict) -> None:
+        guess.value = NONE
+
+    for knob in knobs.values():
+        knob.observe(take_back, names="value")  # before the Control draws for the new value
+    return Control(partial(draw_gallery, pixels), after, **knobs, guess=guess)
 
 
 def pixels_of(images: Tensor, count: int) -> Tensor:
@@ -188,3 +212,31 @@ def border_explorer(images: Tensor) -> Control:
         border=menu("border", list(BORDERS), ZEROS),
         order=menu("order", list(ORDERS), CROP_FIRST),
     )
+
+
+# -------------------------------------------------------------------------------------- where the new pixels look
+
+
+def plot_lookup(image: Tensor, matrix: Tensor) -> Figure:
+    """Draw where in an image (1, H, W) some pixels of the new picture look, as a matrix (2, 3) says.
+
+    Both axes run from −1 to 1, as `affine_grid` counts. One arrow leads from a new pixel to its place in the old one.
+    """
+    grid = F.affine_grid(matrix[None], [1, *image.shape], align_corners=False)  # (1, H, W, 2)
+    new = F.grid_sample(image[None], grid, align_corners=False)[0]  # (1, H, W)
+    ticks = torch.linspace(-0.8, 0.8, 5)
+    y, x = torch.meshgrid(ticks, ticks, indexing="ij")
+    here = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)  # (25, 3): x, y and 1 for the matrix
+    here, there = here[:, :2].numpy(), (here @ matrix.T).numpy()  # (25, 2) each
+    figure, (left, right) = new_figure(7.6, 3.2, columns=2, sharey=True)
+    (x_low, y_low), (x_high, y_high) = there.min(axis=0).clip(max=-1) - 0.05, there.max(axis=0).clip(min=1) + 0.05
+    looks = ((left, image, there, "old picture, and where the new one looks"), (right, new, here, "new picture"))
+    for axes, picture, places, title in looks:
+        axes.imshow(picture[0], cmap="gray", extent=(-1, 1, 1, -1))
+        axes.scatter(places[:, 0], places[:, 1], s=14, color=COLORS[1], clip_on=False)
+        axes.set(title=title, xlabel="x", xticks=(-1, 0, 1), yticks=(-1, 0, 1))
+        axes.set(xlim=(x_low, x_high), ylim=(y_high, y_low))
+    left.set_ylabel("y")
+    ends = {"xyA": here[13], "xyB": there[13], "coordsA": right.transData, "coordsB": left.transData}
+    figure.add_artist(ConnectionPatch(**ends, arrowstyle="-|>", color=COLORS[2], linewidth=2, mutation_scale=14))
+    return figure

@@ -1,4 +1,4 @@
-"""Chapter 05's activation browser: what each layer makes of a digit, and what a removed map changes."""
+"""Chapter 05's pictures: LeNet-5 drawn to scale, and a browser of what each layer makes of a digit."""
 
 import math
 from collections import Counter
@@ -11,12 +11,13 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 from traitlets import dlink
 
-from course_utils.controls import Control, choice, draw_logits, menu, set_up_logits
-from course_utils.plotting import new_figure
+from course_utils.controls import Control, add_boxes, choice, draw_logits, menu, set_up_logits
+from course_utils.plotting import COLORS, new_figure
 from course_utils.tracing import capture_activations, trace_shapes
 
 CELL = 24  # a map in the mosaic has at least about so many pixels each way
@@ -202,3 +203,51 @@ def frames(logits: np.ndarray) -> list[Axes]:
     bar.set_ticks([-1, 0, 1], labels=["−max", "0", "max"])
     set_up_logits(right, logits, title="logits (orange: map removed)")
     return [left, middle, right]
+
+
+# ------------------------------------------------------------------------------------------------ a network to scale
+
+GAP, STEP = 2, 13  # between maps of one layer, and between layers, in pixels of the maps
+
+
+def network_diagram(layers: Mapping[str, tuple[int, ...]], windows: Mapping[str, int], *, title: str) -> Figure:
+    """Draw every number that comes out of every layer to scale, as a square of the same size.
+
+    `layers` are shapes from the input on, (C, H, W) or (n,). `windows` say for some of them how wide a window of the
+    layer before makes one number, such as 5 for a 5 × 5 convolution: it is drawn in that layer's last map.
+    """
+    figure, axes = new_figure(8, 3.3, title=title)
+    left, before = 0.0, None
+    for name, shape in layers.items():
+        corners, side = maps_of(shape)
+        right, bottom = corners.max(axis=0) + side
+        corners = np.add(corners, (left, -bottom / 2))
+        style = {"facecolor": "0.93", "edgecolor": COLORS[0], "linewidth": 0.8 if side > 1 else 0.3}
+        add_boxes(axes, corners[:, 0], corners[:, 1], side, side, **style)
+        if name in windows:
+            draw_window(axes, before, windows[name], corners[-1] + round(0.5 * (side - 1)))
+        before = corners[-1], side
+        total = [f"= {math.prod(shape):,}"] if len(shape) > 1 else []
+        words = "\n".join([name, " × ".join(map(str, shape)), *total])
+        axes.text(left + right / 2, 48, words, ha="center", va="top", fontsize=7)
+        left += right + STEP
+    axes.set(xlim=(-6, left - 2), ylim=(64, -46), aspect="equal")
+    axes.axis("off")
+    return figure
+
+
+def maps_of(shape: tuple[int, ...]) -> tuple[np.ndarray, int]:
+    """Return where a layer's maps stand, side by side, as corners (x, y) (C, 2), and how wide each is."""
+    count, side = shape[0], 1 if len(shape) == 1 else shape[2]
+    columns = math.ceil(count / 14) if side == 1 else math.floor(math.sqrt(count))
+    pitch = side + GAP * (side > 1)
+    return pitch * np.stack([np.arange(count) % columns, np.arange(count) // columns], axis=1), side
+
+
+def draw_window(axes: Axes, before: tuple[np.ndarray, int], size: int, place: np.ndarray) -> None:
+    """Frame `size` × `size` numbers of a map, (its corner, its side), and lead lines to the number at `place`."""
+    corner = before[0] + min(round(0.2 * before[1]), before[1] - size)
+    axes.add_patch(Rectangle(corner, size, size, fill=False, edgecolor=COLORS[6], linewidth=1.2, zorder=3))
+    axes.add_patch(Rectangle(place, 1, 1, color=COLORS[6], linewidth=0.5, zorder=3))
+    for end in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        axes.plot(*zip(corner + np.multiply(end, size), place + end, strict=True), color=COLORS[6], linewidth=0.5)

@@ -7,6 +7,7 @@ from functools import cache, partial
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.ticker import PercentFormatter
 from torch import Tensor, nn
@@ -296,6 +297,31 @@ def draw_shortcut(axes: Axes, color: str) -> None:
     arrow(axes, (6.6, 0.6), (6.6, 1.74))
     axes.add_artist(FancyBboxPatch((2.2, 0.28), 2.5, 0.64, **BOX))
     axes.add_artist(Circle((6.6, 1.95), 0.2, facecolor="white", edgecolor=color, zorder=3))
+
+
+def two_blocks() -> Figure:
+    """Draw a plain block and below it a residual one: the same branch, and a way around it."""
+    figure, axes = new_figure(8, 3.3)
+    axes.set(xlim=(0, 10.2), ylim=(4.25, 0.1), aspect="equal")
+    axes.axis("off")
+    boxes = (1.1, 2.8, "3×3 conv\nBatchNorm"), (3.2, 4.0, "ReLU"), (4.4, 6.1, "3×3 conv\nBatchNorm"), (8.3, 9.1, "ReLU")
+    ends = [0.3, *(place for box in boxes for place in box[:2]), 10.1]
+    for y, top, name in ((0.9, 0.25, "plain block"), (3.7, 1.95, "residual block")):
+        axes.text(0, top, name, weight="bold")
+        axes.text(0, y, "x", va="center")
+        for left, right in zip(ends[::2], ends[1::2], strict=True):
+            arrow(axes, (left, y), (right, y))
+        for left, right, text in boxes:
+            axes.add_patch(FancyBboxPatch((left, y - 0.4), right - left, 0.8, **BOX))
+            axes.text((left + right) / 2, y, text, ha="center", va="center", fontsize=9, zorder=4)
+    axes.plot([0.7, 0.7, 7.0], [3.7, 2.3, 2.3], **LINE)
+    arrow(axes, (7.0, 2.3), (7.0, 3.5))
+    axes.add_artist(Circle((7.0, 3.7), 0.2, facecolor="white", edgecolor="black", zorder=3))
+    axes.text(7.0, 3.7, "+", ha="center", va="center", zorder=4)
+    words = (6.2, 0.75, "H(x)"), (6.2, 3.55, "F(x)"), (7.25, 3.55, "F(x) + x"), (3.1, 2.15, "shortcut: x as it is")
+    for x, y, text in words:
+        axes.text(x, y, text, fontsize=9)
+    return figure
 
 
 def block_explorer() -> Control:

@@ -10,18 +10,17 @@ from course_utils.exercises import Raised, attempt, choice, function, keeps_its_
 
 BY_N = "divides by n, not n − 1: var(…, correction=0)"
 BESIDE = "ε stands under the root: divide by sqrt(variance + ε), not by sqrt(variance) + ε"
-NO_ROOT = "you divided by the variance: divide by its square root"
+ROOTS = [  # of batch_norm and group_norm
+    (BESIDE, "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
+    ("ε is missing: divide by sqrt(variance + ε)", "(variance + eps)", "variance"),
+    ("ε has a value of its own here: use the argument eps", "+ eps", "+ 1e-5"),
+    ("you divided by the variance: divide by its square root", "eps).sqrt()", "eps)"),
+]
+LIBRARY = ("batch_norm", "group_norm", "layer_norm", "instance_norm", "native_batch_norm", "native_group_norm")
 
 # ----------------------------------------------------------------------------------------------------------- BatchNorm
 
-NORM = """
-def batch_norm(x, gamma, beta, eps):
-    mean = x.mean(dim=(0, 2, 3), keepdim=True)  # (1, C, 1, 1)
-    variance = x.var(dim=(0, 2, 3), keepdim=True, correction=0)  # (1, C, 1, 1)
-    normalized = (x - mean) / (variance + eps).sqrt()  # (B, C, H, W)
-    return gamma.view(1, -1, 1, 1) * normalized + beta.view(1, -1, 1, 1)
-"""
-GAMMA, BETA = "gamma.view(1, -1, 1, 1)", "beta.view(1, -1, 1, 1)"
+GAMMA, BETA, AXES = "gamma.view(1, -1, 1, 1)", "beta.view(1, -1, 1, 1)", "(0, 2, 3)"
 
 
 def norm_cases(generator: torch.Generator) -> list[tuple[Tensor, Tensor, Tensor, float]]:
@@ -35,32 +34,37 @@ def norm_cases(generator: torch.Generator) -> list[tuple[Tensor, Tensor, Tensor,
 
 
 batch_norm = function(
-    right=NORM,
+    right=f"""
+def batch_norm(x, gamma, beta, eps):
+    mean = x.mean(dim=(0, 2, 3), keepdim=True)  # (1, C, 1, 1)
+    variance = x.var(dim=(0, 2, 3), keepdim=True, correction=0)  # (1, C, 1, 1)
+    normalized = (x - mean) / (variance + eps).sqrt()  # (B, C, H, W)
+    return {GAMMA} * normalized + {BETA}
+""",
     cases=norm_cases,
+    forbid=LIBRARY,
     slips=[
         (f"the batch {BY_N}", "correction=0", "correction=1"),
-        (BESIDE, "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
-        ("ε is missing: a channel that is constant divides by 0", "(variance + eps)", "variance"),
-        (NO_ROOT, "eps).sqrt()", "eps)"),
-        ("this is averaged per pixel: one mean for each channel runs over images, rows and columns, dim=(0, 2, 3)",
-         "(0, 2, 3)", "(0,)"),
-        ("this is averaged per image: the mean of a channel runs over all images too, dim=(0, 2, 3)",
-         "(0, 2, 3)", "(2, 3)"),
-        ("this is LayerNorm, one mean for each image: one for each channel is dim=(0, 2, 3)", "(0, 2, 3)", "(1, 2, 3)"),
-        ("this is averaged over the channels: one mean for each channel is dim=(0, 2, 3)", "(0, 2, 3)", "(1,)"),
-        ("this is one mean for all channels: one for each channel is dim=(0, 2, 3)", "(0, 2, 3)", "(0, 1, 2, 3)"),
+        *ROOTS,
+        (
+            "this is averaged per pixel: a channel's mean runs over rows and columns too, dim=(0, 2, 3)",
+            AXES,
+            "(0,)",
+        ),
+        ("this is averaged per image: a channel's mean runs over all images too, dim=(0, 2, 3)", AXES, "(2, 3)"),
+        ("this is LayerNorm, one mean for each image: one for each channel is dim=(0, 2, 3)", AXES, "(1, 2, 3)"),
+        ("this is averaged over the channels: one mean for each channel is dim=(0, 2, 3)", AXES, "(1,)"),
+        ("this is one mean for all channels: one for each channel is dim=(0, 2, 3)", AXES, "(0, 1, 2, 3)"),
         ("γ and β are not used: y = γ·x̂ + β", f"{GAMMA} * normalized + {BETA}", "normalized"),
         ("γ is not used: y = γ·x̂ + β", f"{GAMMA} * ", ""),
         ("β is not used: y = γ·x̂ + β", f" + {BETA}", ""),
-        ("γ and β are swapped: γ multiplies, β is added",
-         f"{GAMMA} * normalized + {BETA}", f"{BETA} * normalized + {GAMMA}"),
-        ("β is multiplied by γ: add it after the multiplication, γ·x̂ + β",
-         f"normalized + {BETA}", f"(normalized + {BETA})"),
+        ("γ and β are swapped: γ multiplies, β is added", GAMMA, "B", BETA, GAMMA, "B *", f"{BETA} *"),
+        ("β is multiplied by γ: add it after that, γ·x̂ + β", f"normalized + {BETA}", f"(normalized + {BETA})"),
         ("the mean is not subtracted: (x − mean) / sqrt(variance + ε)", "(x - mean)", "x"),
     ],
     laws=[keeps_its_inputs, same_gradients("x", "gamma", "beta")],
     praise="Equal to torch's own in value and in all three gradients.",
-)  # fmt: skip
+)
 
 # -------------------------------------------------------------------------------------------------- running statistics
 
@@ -81,15 +85,12 @@ def leaves_no_graph(answer: Callable, right: Callable, cases: Sequence[tuple]) -
     if isinstance(got, Raised):
         return f"inside a network x has a graph, and your function raised {got.kind}: {got.text}"
     if any(statistic.requires_grad for statistic in got):
-        return (
-            "the values are right, but a graph hangs on the result: each step keeps all steps before it in memory; "
-            "x.detach() or torch.no_grad() cuts it"
-        )
+        return "the values are right, but a graph hangs on the result: x.detach() or torch.no_grad() cuts it"
     return None
 
 
 MEAN, VAR = "(1 - momentum) * running_mean + momentum * mean", "(1 - momentum) * running_var + momentum * variance"
-VARIANCE = "x.var(dim=(0, 2, 3))"
+VARIANCE, BIASED, BACK = "x.var(dim=(0, 2, 3))", "x.var(dim=(0, 2, 3), correction=0)", "new_mean, new_var"
 STEP = "(1 − m)·running + m·batch"
 
 running_update = function(
@@ -97,30 +98,28 @@ running_update = function(
 def running_update(running_mean, running_var, x, momentum):
     x = x.detach()
     mean, variance = x.mean(dim=(0, 2, 3)), {VARIANCE}
-    return {MEAN}, {VAR}
+    new_mean = {MEAN}
+    new_var = {VAR}
+    return {BACK}
 """,
     cases=running_cases,
+    forbid=LIBRARY,
     slips=[
-        ("the running variance takes the unbiased estimate, n − 1: var(…) without correction=0",
-         VARIANCE, "x.var(dim=(0, 2, 3), correction=0)"),
+        ("the running variance takes the unbiased estimate, n − 1: var(…) without correction=0", VARIANCE, BIASED),
         (f"the shares are swapped: momentum is that of the new batch, {STEP}",
          "(1 - momentum) * running", "momentum * running", "+ momentum *", "+ (1 - momentum) *"),
         (f"the old value must lose what the new one adds: {STEP}", "(1 - momentum) * ", ""),
         ("n is not the number of images: each channel has B·H·W values, so the variance is over all of them",
-         VARIANCE, "x.var(dim=(0, 2, 3), correction=0) * len(x) / (len(x) - 1)"),
+         VARIANCE, f"{BIASED} * len(x) / (len(x) - 1)"),
         ("the running variance got a standard deviation: take var, not std", "x.var", "x.std"),
-        (f"these are the batch's own statistics: mix them with the old ones, {STEP}", f"{MEAN}, {VAR}",
-         "mean, variance"),
-        ("the two come back as they came in: move each a little toward the batch's", f"{MEAN}, {VAR}",
-         "running_mean, running_var"),
-        ("keepdim makes the statistics (1, C, 1, 1): here they have the shape (C,)", "(0, 2, 3)",
-         "(0, 2, 3), keepdim=True"),
-        ("one number for all channels: each channel has its own mean and variance, dim=(0, 2, 3)", "(0, 2, 3)",
-         "(0, 1, 2, 3)"),
-        ("the two come back in the wrong order: the mean first", f"{MEAN}, {VAR}", f"{VAR}, {MEAN}"),
+        (f"these are the batch's own statistics: mix them with the old ones, {STEP}", BACK, "mean, variance"),
+        ("the two come back as they came in: move each toward the batch's", BACK, "running_mean, running_var"),
+        ("keepdim makes the statistics (1, C, 1, 1): here they have the shape (C,)", AXES, f"{AXES}, keepdim=True"),
+        ("one number for all channels: each has its own mean and variance, dim=(0, 2, 3)", AXES, "(0, 1, 2, 3)"),
+        ("the two come back in the wrong order: the mean first", BACK, "new_var, new_mean"),
         ("the mean is right, the variance has not moved", VAR, "running_var"),
         ("the step is always 0.1: use `momentum`", "x = x.detach()", "x, momentum = x.detach(), 0.1"),
-        ("only the mean comes back: return two, mean and variance", f"{MEAN}, {VAR}", MEAN),
+        ("only the mean comes back: return two, mean and variance", BACK, "new_mean"),
     ],
     laws=[keeps_its_inputs, leaves_no_graph],
     praise="Equal to what nn.BatchNorm2d keeps, and nothing hangs on it.",
@@ -135,65 +134,6 @@ spot_evaluate = choice(
     },
     praise="Two switches, two jobs: no_grad for the graph, eval() for the layers. And train() again, or the next epoch "
     "trains in eval mode.",
-)
-
-# -------------------------------------------------------------------------------------------------------------- groups
-
-
-def group_cases(generator: torch.Generator) -> list[tuple[Tensor, int, float]]:
-    """Draw one group, one channel a group, and what lies between; each image and channel has its own mean and sd."""
-    cases = []
-    for shape, groups, eps in (
-        ((3, 4, 2, 5), 2, 0.1),
-        ((2, 6, 3, 4), 3, 1e-3),
-        ((2, 6, 4, 1), 2, 1.0),
-        ((3, 4, 2, 2), 1, 1e-5),
-        ((2, 3, 3, 2), 3, 0.1),
-    ):
-        scale, shift = torch.rand(2, *shape[:2], 1, 1, generator=generator)
-        cases.append(((0.5 + scale) * torch.randn(shape, generator=generator) + 2 * shift, groups, eps))
-    return cases
-
-
-PARTS = "x.view(len(x), groups, -1)"
-
-group_norm = function(
-    right=f"""
-def group_norm(x, groups, eps):
-    parts = {PARTS}  # (B, G, C/G·H·W)
-    mean = parts.mean(dim=2, keepdim=True)
-    variance = parts.var(dim=2, keepdim=True, correction=0)
-    return ((parts - mean) / (variance + eps).sqrt()).view_as(x)
-""",
-    cases=group_cases,
-    slips=[
-        (f"the variance {BY_N}", "correction=0", "correction=1"),
-        (BESIDE, "(variance + eps).sqrt()", "(variance.sqrt() + eps)"),
-        ("ε is missing: divide by sqrt(variance + ε)", "(variance + eps)", "variance"),
-        (NO_ROOT, "eps).sqrt()", "eps)"),
-        ("the groups are not used: this is LayerNorm, one mean for each image", "groups, -1", "1, -1"),
-        ("the groups are not used: this is InstanceNorm, one mean for each image and channel", PARTS, "x.flatten(2)"),
-        ("this is BatchNorm: each image is normalized by itself, without the others", PARTS, "x.flatten(2)",
-         "dim=2", "dim=(0, 2)"),
-        ("the mean runs over the images too: each image has its own mean in each group", "dim=2", "dim=(0, 2)"),
-        ("the groups are mixed: a group holds neighboring channels, so view(B, groups, C // groups, …)",
-         PARTS, "x.view(len(x), -1, groups, x[0, 0].numel())", "dim=2", "dim=(1, 3)"),
-        ("groups is the number of groups, not the number of channels in each", "groups, -1",
-         "x.shape[1] // groups, -1"),
-        ("the output is still in parts: give it the shape of x again, view_as(x)", ".view_as(x)", ""),
-    ],
-    laws=[keeps_its_inputs],
-    praise="One view, and three layers are one: G = 1 is LayerNorm, G = C is InstanceNorm.",
-)  # fmt: skip
-
-c5_setting = choice(
-    right='c5_setting = "c"',
-    wrong={
-        "a": "compare rows 1 and 2: with γ and β back, little changes; a later row gains far more",
-        "b": "compare rows 1 and 3: it costs something here, but row 3 is still far from row 4",
-        "d": "change one thing at a time: the last row differs from the first in one setting only",
-    },
-    praise="One change, one row. The batch size was not even a setting of the layer.",
 )
 
 # ------------------------------------------------------------------------------------------------------------- folding
@@ -237,17 +177,14 @@ def leaves_layers_alone(answer: Callable, right: Callable, cases: Sequence[tuple
     return None
 
 
-ROOT = "(norm.running_var + norm.eps).sqrt()"
-BIAS = "(bias - norm.running_mean) * scale + norm.bias"
-SHIFTED = "(bias − mean)·scale + β"
-SCALE = "the scale is γ / sqrt(running_var + ε)"
+ROOT, BIAS = "(norm.running_var + norm.eps).sqrt()", "(bias - norm.running_mean) * scale + norm.bias"
+SHIFTED, SCALE = "(bias − mean)·scale + β", "the scale is γ / sqrt(running_var + ε)"
 
 fold = function(
     right=f"""
 def fold(conv, norm):
-    folded = nn.Conv2d(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-    )
+    settings = conv.stride, conv.padding, conv.dilation, conv.groups
+    folded = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, *settings)
     scale = norm.weight / {ROOT}  # (N,)
     bias = conv.bias if conv.bias is not None else torch.zeros_like(norm.running_mean)
     with torch.no_grad():
@@ -276,15 +213,68 @@ def fold(conv, norm):
         (f"the weights are scaled, the bias is not yet: {SHIFTED}", BIAS, "bias"),
         ("the scale is on the wrong axis of the weights: they are (out, in, K, K), and each output channel has its own "
          "scale, view(-1, 1, 1, 1)", "view(-1, 1, 1, 1)", "view(1, -1, 1, 1)"),
+        ("a tensor cannot take a parameter's place: write into weights with copy_", "weight.copy_(", "weight = ("),
         ("this is the convolution as it was, or a copy: its weights and bias take in what the norm does",
          "return folded", "return copy.deepcopy(conv)"),
-        ("the convolution's stride is not taken over", "conv.stride", "1"),
-        ("the convolution's padding is not taken over", "conv.padding", "0"),
-        ("the convolution's dilation is not taken over", "conv.dilation", "1"),
-        ("the convolution's groups are not taken over", "conv.groups", "1"),
+        *((f"the convolution's {name} not taken over", f"conv.{name.split()[0]}", usual)
+          for name, usual in (("stride is", "1"), ("padding is", "0"), ("dilation is", "1"), ("groups are", "1"))),
         ("the new convolution has no bias: it needs one, for β and the running mean, also where the old had none",
-         "conv.groups", "conv.groups, bias=False", f"folded.bias.copy_({BIAS})", "pass"),
+         "*settings", "*settings, bias=False", f"folded.bias.copy_({BIAS})", "pass"),
     ],
     laws=[leaves_layers_alone],
     praise="One layer fewer, the same numbers: that is how networks are shipped.",
 )  # fmt: skip
+
+# -------------------------------------------------------------------------------------------------------------- groups
+
+
+def group_cases(generator: torch.Generator) -> list[tuple[Tensor, int, float]]:
+    """Draw one group, one channel a group, and what lies between; each image and channel has its own mean and sd."""
+    settings = [(2, 0.1, 3, 4, 2, 5), (3, 1e-3, 2, 6, 3, 4), (2, 1.0, 2, 6, 4, 1), (1, 1e-5, 3, 4, 2, 2)]
+    cases = []
+    for groups, eps, *shape in [*settings, (3, 0.1, 2, 3, 3, 2)]:
+        scale, shift = torch.rand(2, *shape[:2], 1, 1, generator=generator)
+        cases.append(((0.5 + scale) * torch.randn(shape, generator=generator) + 2 * shift, groups, eps))
+    cases[0][0][1, :2] = 2.0  # a constant group: without ε it divides by 0
+    return cases
+
+
+PARTS = "x.view(len(x), groups, -1)"
+
+group_norm = function(
+    right=f"""
+def group_norm(x, groups, eps):
+    parts = {PARTS}  # (B, G, C/G·H·W)
+    mean = parts.mean(dim=2, keepdim=True)
+    variance = parts.var(dim=2, keepdim=True, correction=0)
+    return ((parts - mean) / (variance + eps).sqrt()).view_as(x)
+""",
+    cases=group_cases,
+    forbid=LIBRARY,
+    slips=[
+        (f"the variance {BY_N}", "correction=0", "correction=1"),
+        *ROOTS,
+        ("the groups are not used: this is LayerNorm, one mean for each image", "groups, -1", "1, -1"),
+        ("the groups are not used: this is InstanceNorm, one mean for each image and channel", PARTS, "x.flatten(2)"),
+        ("this is BatchNorm: each image is normalized by itself, without the others", PARTS, "x.flatten(2)",
+         "dim=2", "dim=(0, 2)"),
+        ("the mean runs over the images too: each image has its own mean in each group", "dim=2", "dim=(0, 2)"),
+        ("the groups are mixed: a group holds neighboring channels, so view(B, groups, C // groups, …)",
+         PARTS, "x.view(len(x), -1, groups, x[0, 0].numel())", "dim=2", "dim=(1, 3)"),
+        ("groups is the number of groups, not the number of channels in each", "groups, -1",
+         "x.shape[1] // groups, -1"),
+        ("the output is still in parts: give it the shape of x again, view_as(x)", ".view_as(x)", ""),
+    ],
+    laws=[keeps_its_inputs],
+    praise="One view, and three layers are one: G = 1 is LayerNorm, G = C is InstanceNorm.",
+)  # fmt: skip
+
+c5_setting = choice(
+    right='c5_setting = "c"',
+    wrong={
+        "a": "compare rows 1 and 2: with γ and β back, little changes; a later row gains far more",
+        "b": "compare rows 1 and 3: it costs something here, but row 3 is still far from row 4",
+        "d": "change one thing at a time: the last row differs from the first in one setting only",
+    },
+    praise="One change, one row. The batch size was not even a setting of the layer.",
+)

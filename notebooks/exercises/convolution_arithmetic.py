@@ -8,19 +8,16 @@ from course_utils.exercises import Exercise, as_tensor, choice, describe, functi
 # -------------------------------------------------------------------------------------------------- a shift as kernel
 
 KERNEL = "torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 0, 0]])"
-MOVES = {  # the place of the only 1, row by row, and where the picture goes
-    0: "down and to the right", 1: "down", 2: "down and to the left",
-    5: "to the left", 6: "up and to the right", 7: "up", 8: "up and to the left",
-}  # fmt: skip
+MOVES = {0: "down and to the right", 1: "down", 2: "down and to the left", 5: "to the left",  # the place of the only 1
+         6: "up and to the right", 7: "up", 8: "up and to the left"}  # fmt: skip
+UNFLIPPED = (
+    "torch slides the kernel unflipped, so each output pixel is a copy of the input pixel under the 1. On which side "
+    "of it must that pixel lie?"
+)
 SHIFTS = [
     ("the 1 in the center copies each pixel to its own place: nothing moves", KERNEL, "torch.eye(9)[4].view(3, 3)"),
     *(
-        (
-            f"this moves the picture {way}: torch slides the kernel unflipped, so each output pixel is a copy of the "
-            "input pixel under the 1. On which side of it must that pixel lie?",
-            KERNEL,
-            f"torch.eye(9)[{place}].view(3, 3)",
-        )
+        (f"this moves the picture {way}: {UNFLIPPED}", KERNEL, f"torch.eye(9)[{place}].view(3, 3)")
         for place, way in MOVES.items()
     ),
 ]
@@ -50,38 +47,6 @@ shift_kernel = Exercise(
 )
 
 # -------------------------------------------------------------------------------------------------------------- sizes
-
-LOST = "dilation * (kernel_size - 1)"
-HALF = "both_sides // 2 if both_sides % 2 == 0 else None"
-NO_EQUAL = "where D·(K − 1) is odd, no equal padding exists: return None"
-TOGETHER = "that is both sides together: each side gets half"
-USE_DILATION = "dilation is ignored: the kernel loses D·(K − 1) pixels, so use D·(K − 1)/2"
-
-same_padding = function(
-    right=f"""
-def same_padding(kernel_size, dilation):
-    both_sides = {LOST}
-    return {HALF}
-""",
-    cases=[(kernel_size, dilation) for kernel_size in (3, 5, 1, 7, 2, 4, 11) for dilation in (1, 2, 3)],
-    slips=[
-        (USE_DILATION, HALF, "kernel_size // 2"),
-        (USE_DILATION, HALF, "(kernel_size - 1) // 2"),
-        (USE_DILATION, LOST, "kernel_size - 1"),
-        (TOGETHER, HALF, "kernel_size - 1"),
-        (TOGETHER, HALF, "both_sides"),
-        (TOGETHER, HALF, "both_sides if kernel_size % 2 else None"),
-        (TOGETHER, "both_sides // 2", "both_sides"),
-        (NO_EQUAL, HALF, "both_sides // 2"),
-        (NO_EQUAL, HALF, "math.ceil(both_sides / 2)"),
-        (NO_EQUAL, HALF, "dilation * (kernel_size // 2)"),
-        (f"half a pixel cannot be padded; {NO_EQUAL}", HALF, "both_sides / 2"),
-        ("not every even kernel is hopeless: K = 2 with dilation 2 loses 2 pixels, one on each side",
-         "both_sides % 2 == 0", "kernel_size % 2"),
-        ("None comes back for every kernel: is a return missing?", HALF, "None"),
-    ],
-    praise="An odd kernel can always keep the size; an even one only where the dilation is even.",
-)  # fmt: skip
 
 WIDTH, STEPS = "dilation * (kernel_size - 1) + 1", "(size + 2 * padding - width) // stride + 1"
 WIDEN = "dilation widens the kernel: it reaches over D·(K − 1) + 1 pixels"
@@ -118,6 +83,61 @@ def output_size(size, kernel_size, stride, padding, dilation):
     praise="One formula for every convolution and every pooling: ⌊(H + 2P − D(K − 1) − 1)/S⌋ + 1.",
 )  # fmt: skip
 
+LOST, HALF = "dilation * (kernel_size - 1)", "both_sides // 2 if both_sides % 2 == 0 else None"
+NO_EQUAL = "where D·(K − 1) is odd, no equal padding exists: return None"
+TOGETHER = "that is both sides together: each side gets half"
+USE_DILATION = "dilation is ignored: the kernel loses D·(K − 1) pixels, so use D·(K − 1)/2"
+
+
+def none_in_words(same_padding, kernel_size, dilation):
+    """Return what the answer gives; None, which it may give, by name."""
+    padding = same_padding(kernel_size, dilation)
+    return "None" if padding is None else padding
+
+
+same_padding = function(
+    right=f"""
+def same_padding(kernel_size, dilation):
+    both_sides = {LOST}
+    return {HALF}
+""",
+    cases=[(kernel_size, dilation) for kernel_size in (3, 5, 1, 7, 2, 4, 11) for dilation in (1, 2, 3)],
+    run=none_in_words,
+    slips=[
+        (USE_DILATION, HALF, "kernel_size // 2"),
+        (USE_DILATION, HALF, "(kernel_size - 1) // 2"),
+        (USE_DILATION, LOST, "kernel_size - 1"),
+        (TOGETHER, HALF, "kernel_size - 1"),
+        (TOGETHER, HALF, "both_sides"),
+        (TOGETHER, HALF, "both_sides if kernel_size % 2 else None"),
+        (TOGETHER, "both_sides // 2", "both_sides"),
+        (NO_EQUAL, HALF, "both_sides // 2"),
+        (NO_EQUAL, HALF, "math.ceil(both_sides / 2)"),
+        (NO_EQUAL, HALF, "dilation * (kernel_size // 2)"),
+        (f"half a pixel cannot be padded; {NO_EQUAL}", HALF, "both_sides / 2"),
+        ("not every even kernel is hopeless: K = 2 with dilation 2 loses 2 pixels, one on each side",
+         "both_sides % 2 == 0", "kernel_size % 2"),
+        ("None comes back for every kernel: is a return missing?", HALF, "None"),
+    ],
+    praise="An odd kernel can always keep the size; an even one only where the dilation is even.",
+)  # fmt: skip
+
+dense_features = value(
+    right="dense_features = 32 * 10 * 10",
+    slips=[
+        ("32·5·5: 5 is the size of the kernel; the map is 10×10", 32 * 5 * 5),
+        ("32·40·40: pooling is forgotten; each of the two halves height and width", 32 * 40 * 40),
+        ("32·20·20: one pooling is forgotten", 32 * 20 * 20),
+        ("32·7·7 is right for pictures of 28×28, or without padding: these are 40×40, and padding 2 keeps that",
+         32 * 7 * 7),
+        ("10·10: the channels are forgotten; there are 32 such maps", 10 * 10),
+        ("16 maps of 10×10 (or 40·40, the input): 16 enters the last convolution, 32 leaves", 16 * 10 * 10),
+        ("height and width are forgotten: each of the 32 maps has 10×10 pixels", 32),
+        ("32·10: height and width both count, 10·10", 32 * 10),
+    ],
+    praise="32 maps of 10×10 pixels: the 5 of the kernel does not appear in it.",
+)  # fmt: skip
+
 # ------------------------------------------------------------------------------------------------ a layer, and pooling
 
 
@@ -136,77 +156,86 @@ def conv_cases(generator: torch.Generator) -> list[tuple]:
 
 
 SIDES, CORNER = "(padding,) * 4", "i * stride, j * stride"
-PADDED = "padding is on both sides of an axis: this pads one side only"
+ONE_SIDE = "padding is on both sides of an axis: this pads one side only"
 LAST = "the last position is missing: there are ⌊(H + 2P − K)/S⌋ + 1 in each axis"
 OVER = "a window that runs over the edge is dropped, so floor"
+STEPS_BY_ONE = "the size is right, but the windows move by 1: window (i, j) begins at i · stride, j · stride"
+WHOLE_BATCH = "only one image comes back: return one output for each image of the batch"
+ONCE = "add it once to each map's sum"
+WINDOWS = [  # what a convolution and a pooling share
+    (ONE_SIDE, SIDES, "(padding, 0, padding, 0)"),
+    (ONE_SIDE, SIDES, "(0, padding, 0, padding)"),
+    ("the padding is missing: P rows or columns on each side", SIDES, "(0,) * 4"),
+    ("the stride is missing: windows begin S pixels apart", " // stride", "", CORNER, "i, j"),
+    (STEPS_BY_ONE, CORNER, "i, j"),
+    (f"one position too many: {OVER}", SIDES, "(padding, padding + stride - 1) * 2"),
+    (LAST, "// stride + 1", "// stride"),
+    ("rows and columns are swapped in the output", "return out", "return out.transpose(2, 3)"),
+]
+SUM, ROWS, COLUMNS = "dim=(2, 3, 4)", "(height - rows) // stride + 1", "(width - columns) // stride + 1"
 
 conv2d = function(
     right=f"""
 def conv2d(images, weight, bias, stride, padding):
     images = F.pad(images, {SIDES})  # (B, C, H + 2P, W + 2P)
-    (batch, _, height, width), (filters, _, rows, columns) = images.shape, weight.shape
-    out = torch.empty(batch, filters, (height - rows) // stride + 1, (width - columns) // stride + 1)
+    (B, _, height, width), (N, _, rows, columns) = images.shape, weight.shape
+    out = torch.empty(
+        B, N, {ROWS}, {COLUMNS}
+    )
     for i in range(out.shape[2]):
         for j in range(out.shape[3]):
             top, left = {CORNER}
-            window = images[:, None, :, top : top + rows, left : left + columns]  # (B, 1, C, K, L)
-            out[:, :, i, j] = (window * weight).sum(dim=(2, 3, 4)) + bias  # (B, N)
+            window = images[:, :, top : top + rows, left : left + columns]
+            products = window[:, None] * weight  # (B, N, C, K, L)
+            out[:, :, i, j] = products.sum({SUM}) + bias  # (B, N)
     return out
 """,
     cases=conv_cases,
     run=lambda conv2d, images, weight, bias, stride, padding: as_tensor(conv2d(images, weight, bias, stride, padding)),
+    forbid=("conv1d", "conv2d", "conv3d", "conv_transpose2d", "convolution", "unfold", "im2col"),
     slips=[
         ("the kernel is flipped: that is mathematical convolution; torch slides the kernel as it is",
-         "* weight)", "* weight.flip(2, 3))"),
-        (PADDED, SIDES, "(padding, 0, padding, 0)"),
-        (PADDED, SIDES, "(0, padding, 0, padding)"),
+         "* weight", "* weight.flip(2, 3)"),
+        *WINDOWS,
         ("all padding is left and above, 2·P: each side gets P", SIDES, "(2 * padding, 0, 2 * padding, 0)"),
         ("rows are padded, columns are not", SIDES, "(0, 0, padding, padding)"),
         ("columns are padded, rows are not", SIDES, "(padding, padding)"),
-        ("the padding is missing: P rows or columns of zeros on each side", SIDES, "(0,) * 4"),
-        ("the stride is missing: windows begin S pixels apart", " // stride", "", CORNER, "i, j"),
-        ("the output has the right size, but the windows move by 1: window (i, j) begins at i · stride, j · stride",
-         CORNER, "i, j"),
         ("only the rows step by the stride: columns do too", "columns) // stride", "columns)", "j * stride", "j"),
         ("only the columns step by the stride: rows do too", "rows) // stride", "rows)", "i * stride", "i"),
-        (LAST, "(height - rows) // stride + 1, (width - columns) // stride + 1",
-         "len(range(0, height - rows, stride)), len(range(0, width - columns, stride))"),
-        (LAST, "// stride + 1", "// stride"),
+        (LAST, f"{ROWS}, {COLUMNS}", "len(range(0, height - rows, stride)), len(range(0, width - columns, stride))"),
         (f"in the rows {LAST}", "rows) // stride + 1", "rows) // stride"),
         (f"in the columns {LAST}", "columns) // stride + 1", "columns) // stride"),
         ("the output's size is that of images without padding: there are ⌊(H + 2P − K)/S⌋ + 1 positions in each axis",
          "(height - rows)", "(height - 2 * padding - rows)", "(width - columns)", "(width - 2 * padding - columns)"),
-        (f"one position too many: {OVER}", SIDES, "(padding, padding + stride - 1) * 2"),
-        ("only channel 0 is used: sum over all input channels", "sum(dim=(2, 3, 4))", "sum(dim=(3, 4))[:, :, 0]"),
-        ("this is the mean over the input channels: sum them", "sum(dim=(2, 3, 4))", "mean(dim=2).sum(dim=(2, 3))"),
-        ("the sum runs over the images too: each has its own output", "dim=(2, 3, 4)", "dim=(0, 2, 3, 4)"),
+        ("only channel 0 is used: sum over all input channels", f"sum({SUM})", "sum(dim=(3, 4))[:, :, 0]"),
+        ("this is the mean over the input channels: sum them", f"sum({SUM})", "mean(dim=2).sum(dim=(2, 3))"),
+        ("the sum runs over the images too: each has its own output", SUM, "dim=(0, 2, 3, 4)"),
         ("the bias is missing: add it once to each map", " + bias", ""),
-        ("the bias is added for each input channel: add it once to each sum", "+ bias", "+ weight.shape[1] * bias"),
-        ("the bias is added to each product: add it once to each sum", "+ bias", "+ weight[0].numel() * bias"),
-        ("the bias is added for each pixel of the window: add it once to each sum",
-         "+ bias", "+ weight[0, 0].numel() * bias"),
+        (f"the bias is added for each input channel: {ONCE}", "+ bias", "+ weight.shape[1] * bias"),
+        (f"the bias is added to each product: {ONCE}", "+ bias", "+ weight[0].numel() * bias"),
+        (f"the bias is added for each pixel of the window: {ONCE}", "+ bias", "+ weight[0, 0].numel() * bias"),
         ("window (B, C, K, L) and weight (N, C, K, L) do not line up: window[:, None] has an axis for the maps",
-         "[:, None, :, top", "[:, :, top", "dim=(2, 3, 4)", "dim=(1, 2, 3)"),
+         "window[:, None]", "window", SUM, "dim=(1, 2, 3)"),
         ("the batch axis is lost: return one output for each image", "return out", "return out[0]"),
-        ("only the first image comes back: treat the whole batch", "return out", "return out[:1]"),
-        ("only the last image comes back: treat the whole batch", "return out", "return out[-1]"),
+        (WHOLE_BATCH, "return out", "return out[:1]"),
+        (WHOLE_BATCH, "return out", "return out[-1]"),
         ("batch and maps are swapped: the order is (B, N, H, W)", "return out", "return out.transpose(0, 1)"),
-        ("rows and columns are swapped in the output", "return out", "return out.transpose(2, 3)"),
     ],
     praise="Equal to F.conv2d for every size, stride and padding that was tried.",
 )  # fmt: skip
 
 
 def map_cases(generator: torch.Generator) -> list[tuple]:
-    """Draw maps with mostly negative numbers, so that a padding of zeros shows."""
+    """Draw maps with mostly negative numbers, the last enormous, so that a padding of any number shows."""
     settings = (((7, 10), 2, 2, 0), ((8, 10), 3, 2, 1), ((7, 9), 2, 1, 0), ((8, 11), 4, 3, 2), ((8, 9), 2, 3, 1))
-    return [(torch.randn(2, 3, *size, generator=generator) - 1.5, *setting) for size, *setting in settings]
+    cases = [(torch.randn(2, 3, *size, generator=generator) - 1.5, *setting) for size, *setting in settings]
+    return [*cases, (-1e20 - 1e19 * torch.rand(2, 3, 8, 10, generator=generator), 3, 2, 1)]
 
 
-ONE_SIDE = "the padding is on one side only: pad both sides of an axis"
 CHANNELS = "each map is pooled alone: do not take the maximum over the channels"
 MEAN, SMALLEST = "this is the mean of each window: take the maximum", "this is the smallest number: take the largest"
 LEAST, LARGEST = 'float("-inf")', ".amax(dim=(2, 3))"
+WINS = "the padding wins where all of a window is smaller than it: only −∞ never does"
 
 max_pool = function(
     right=f"""
@@ -217,33 +246,29 @@ def max_pool(maps, kernel_size, stride, padding):
     for i in range(height):
         for j in range(width):
             top, left = {CORNER}
-            out[:, :, i, j] = maps[:, :, top : top + kernel_size, left : left + kernel_size]{LARGEST}
+            window = maps[:, :, top : top + kernel_size, left : left + kernel_size]
+            out[:, :, i, j] = window{LARGEST}
     return out
 """,
     cases=map_cases,
     run=lambda max_pool, maps, kernel_size, stride, padding: as_tensor(max_pool(maps, kernel_size, stride, padding)),
+    forbid=("max_pool1d", "max_pool2d", "max_pool3d", "max_pool2d_with_indices", "max_pool3d_with_indices",
+            "adaptive_max_pool2d", "fractional_max_pool2d", "unfold", "im2col"),
     slips=[
         ("negative maxima became 0 at the border: pad with −∞, not with zeros", f", value={LEAST}", ""),
-        (ONE_SIDE, SIDES, "(padding, 0, padding, 0)"),
-        (ONE_SIDE, SIDES, "(0, padding, 0, padding)"),
-        ("the padding is missing: P rows or columns of −∞ on each side", SIDES, "(0,) * 4"),
+        (WINS, LEAST, "-100.0"),
+        (WINS, LEAST, "-1e9"),
+        *WINDOWS,
         ("the stride is missing: it need not be the kernel's size",
          "// stride", "// kernel_size", CORNER, "i * kernel_size, j * kernel_size"),
-        ("the stride is missing: windows begin S pixels apart", " // stride", "", CORNER, "i, j"),
-        ("the output has the right size, but the windows move by 1: window (i, j) begins at i · stride, j · stride",
-         CORNER, "i, j"),
         (MEAN, "amax", "mean"),
         (MEAN, LEAST, "0.0", "amax", "mean"),
         (SMALLEST, "amax", "amin"),
         (SMALLEST, LEAST, 'float("inf")', "amax", "amin"),
-        (f"one window too many: {OVER}", SIDES, "(padding, padding + stride - 1) * 2"),
         (LAST, "(size - kernel_size) // stride + 1", "len(range(0, size - kernel_size, stride))"),
-        (LAST, "// stride + 1", "// stride"),
         (CHANNELS, "return out", "return out.amax(dim=1)"),
         (CHANNELS, LARGEST, ".amax(dim=(1, 2, 3))[:, None]"),
-        ("rows and columns are swapped in the output", "return out", "return out.transpose(2, 3)"),
     ],
-    forbid=("max_pool2d", "max_pool2d_with_indices"),
     praise="Equal to F.max_pool2d, also where a window holds nothing but negative numbers and padding.",
 )  # fmt: skip
 
@@ -288,28 +313,12 @@ def field_width(layers):
         (POOLS, "in layers", "in [(k, s) for k, s in layers if k != s]"),
         (POOLS, "in layers", "in [(k, s) for k, s in layers if s == 1]"),
         ("one pixel too few: without any layer a unit sees 1 pixel, so start at 1", "= 1, 1", "= 0, 1"),
-        ("the layers come in the wrong order: (field − 1)·S + K goes from the last layer back to the first, field and "
-         "jump from the first on", GROW, "width = (width - 1) * stride + kernel_size"),
+        ("this is the field of the layers in reverse order: walk with width and jump from the first layer to the last "
+         "(or, with a rule that needs no jump, from the last to the first)", "in layers", "in layers[::-1]"),
         ("that is how far apart neighboring units look, the product of the strides: the field is wanted",
          "return width", "return jump"),
     ],
-    praise="16 for the network of section 17: the same as the poisoned pixels say.",
-)  # fmt: skip
-
-dense_features = value(
-    right="dense_features = 32 * 10 * 10",
-    slips=[
-        ("32·5·5: 5 is the size of the kernel; the map is 10×10", 32 * 5 * 5),
-        ("32·40·40: pooling is forgotten; each of the two halves height and width", 32 * 40 * 40),
-        ("32·20·20: one pooling is forgotten", 32 * 20 * 20),
-        ("32·7·7 is right for pictures of 28×28, or without padding: these are 40×40, and padding 2 keeps that",
-         32 * 7 * 7),
-        ("10·10: the channels are forgotten; there are 32 such maps", 10 * 10),
-        ("16 maps of 10×10 (or 40·40, the input): 16 enters the last convolution, 32 leaves", 16 * 10 * 10),
-        ("height and width are forgotten: each of the 32 maps has 10×10 pixels", 32),
-        ("32·10: height and width both count, 10·10", 32 * 10),
-    ],
-    praise="32 maps of 10×10 pixels: the 5 of the kernel does not appear in it.",
+    praise="16 for the network of section 10: the same as the poisoned pixels say.",
 )  # fmt: skip
 
 spot_padding = choice(

@@ -1,6 +1,16 @@
-"""Chapter 11's exercises: the residual block, the bottleneck, a negative loss, the depth and size of ResNets."""
+"""Chapter 11's exercises: residual block, paths, bottleneck, a negative loss, depth and size of ResNets."""
 
 from course_utils.exercises import choice, module, value
+
+ruled_out = choice(
+    right='ruled_out = "a"',
+    wrong={
+        "b": "all three had the same 156 steps: the picture cannot say what more of them would do. The next cell asks",
+        "c": "all three had the same rate: another one might suit the deepest network better. Section 7 tries",
+        "d": "perhaps all random starts are bad for many layers: the picture shows one kind of start only",
+    },
+    praise="Over-fitting: few errors on the training digits, many on new ones. Here the training error itself is high.",
+)
 
 BLOCK = """
 class ResidualBlock(nn.Module):
@@ -12,7 +22,10 @@ class ResidualBlock(nn.Module):
         self.norm2 = nn.BatchNorm2d(after)
         self.shortcut = nn.Identity()
         if stride != 1 or before != after:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False),
+                nn.BatchNorm2d(after),
+            )
 
     def forward(self, x):
         out = self.norm1(self.conv1(x)).relu()  # (B, after, H/stride, W/stride)
@@ -23,13 +36,21 @@ class Bottleneck(nn.Module):
     def __init__(self, before, narrow, after, stride=1):
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(before, narrow, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
-            nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU(),
-            nn.Conv2d(narrow, after, 1, bias=False), nn.BatchNorm2d(after),
-        )  # fmt: skip
+            nn.Conv2d(before, narrow, 1, bias=False),
+            nn.BatchNorm2d(narrow),
+            nn.ReLU(),
+            nn.Conv2d(narrow, narrow, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(narrow),
+            nn.ReLU(),
+            nn.Conv2d(narrow, after, 1, bias=False),
+            nn.BatchNorm2d(after),
+        )
         self.shortcut = nn.Identity()
         if stride != 1 or before != after:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(before, after, 1, stride, bias=False),
+                nn.BatchNorm2d(after),
+            )
 
     def forward(self, x):
         return (self.branch(x) + self.shortcut(x)).relu()
@@ -61,11 +82,11 @@ SHARED = [
     ("the projection is a 3×3 convolution: 1×1 brings x to the new shape with a ninth of the weights",
      "after, 1, stride,", "after, 3, stride, padding=1,"),
     ("there is no BatchNorm in the projection: its 1×1 convolution is followed by one too",
-     "bias=False), nn.BatchNorm2d(after))", "bias=False))"),
+     "                nn.BatchNorm2d(after),\n", ""),
     ("the shortcut keeps the size and the branch does not: the 1×1 convolution needs the stride as well",
      "after, 1, stride,", "after, 1,"),
     (BIAS, ", bias=False", ""),
-    (BIAS, "stride, bias=False), nn.BatchNorm2d(after))", "stride), nn.BatchNorm2d(after))"),
+    (BIAS, "1, stride, bias=False", "1, stride"),
     (OVERWRITTEN, "    def forward(self, x):\n", "    def forward(self, x):\n        x.relu_()\n"),
 ]  # fmt: skip
 
@@ -94,26 +115,45 @@ residual_block = module(
     praise="Equal to the reference in training and eval mode, for every change of channels and size.",
 )  # fmt: skip
 
+paths_left = value(
+    right="paths_left = 2 ** (10 - 1)",
+    slips=[
+        ("that is before the block is taken out: each path that went through it is gone", 1024),
+        ("more than one path is gone: all that went through this block, whatever they did at the other nine", 1023),
+        ("that is a plain network's only path, which is cut: here x passes by the missing block", 0),
+        ("these are the blocks that are left: at each of them a path has two ways", 9),
+        ("two ways at each block multiply: 2 · 2 · …, not 2 + 2 + …", 18),
+        ("two ways at each block multiply: 2 · 2 · …, not 9 · 9", 81),
+        ("one block is gone, not two", 256),
+    ],
+    praise="Half of them: each of the 512 paths around the block had a twin through it.",
+)
+
 FIRST, MIDDLE = "nn.Conv2d(before, narrow, 1,", "nn.Conv2d(narrow, narrow, 3, stride,"
-RELU = "nn.BatchNorm2d(narrow), nn.ReLU(),\n            "
+NORM, RELU = "nn.BatchNorm2d(narrow),\n            ", "nn.ReLU(),\n            "
+FROM_FIRST = (
+    "the stride stands on the first 1×1 (the paper's place), where three pixels of four are never read: the task "
+    "puts it on the 3×3, which reads them all"
+)
 
 bottleneck = module(
     right=NECK,
     cases=NECK_SIZES,
     slips=[
-        ("", FIRST, f"{FIRST} stride,", MIDDLE, "nn.Conv2d(narrow, narrow, 3,"),  # as in the paper: right too
+        (FROM_FIRST, FIRST, f"{FIRST} stride,", MIDDLE, "nn.Conv2d(narrow, narrow, 3,"),
         *SHARED,
         (CUT, "self.branch(x) +", "self.branch(x).relu() +"),
-        (ORDER, "nn.BatchNorm2d(narrow), nn.ReLU()", "nn.ReLU(), nn.BatchNorm2d(narrow)"),
-        ("the ReLU after the first BatchNorm is missing", f"{RELU}{MIDDLE}", f"nn.BatchNorm2d(narrow),{MIDDLE}"),
+        (ORDER, f"{NORM}{RELU}", f"{RELU}{NORM}"),
+        ("the ReLU after the first BatchNorm is missing", f"{RELU}{MIDDLE}", MIDDLE),
         ("the ReLU after the second BatchNorm is missing",
-         f"{RELU}nn.Conv2d(narrow, after,", "nn.BatchNorm2d(narrow),nn.Conv2d(narrow, after,"),
-        ("the ReLUs inside the branch are missing", " nn.ReLU(),", ""),
+         f"{RELU}nn.Conv2d(narrow, after,", "nn.Conv2d(narrow, after,"),
+        ("the ReLUs inside the branch are missing", RELU, ""),
         ("the 3×3 convolution widens the maps: keep it narrow, the last 1×1 goes back to many channels",
-         f"{MIDDLE} padding=1, bias=False), nn.BatchNorm2d(narrow)",
-         "nn.Conv2d(narrow, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after)",
+         f"{MIDDLE} padding=1, bias=False),\n            nn.BatchNorm2d(narrow)",
+         "nn.Conv2d(narrow, after, 3, stride, padding=1, bias=False),\n            nn.BatchNorm2d(after)",
          "nn.Conv2d(narrow, after, 1,", "nn.Conv2d(after, after, 1,"),
-        ("the last convolution has a BatchNorm of its own too", "bias=False), nn.BatchNorm2d(after),", "bias=False),"),
+        ("the last convolution has a BatchNorm of its own too",
+         "\n            nn.BatchNorm2d(after),\n        )", "\n        )"),
         (SEVERAL, FIRST, f"{FIRST} stride,"),
         ("no convolution of the branch has the stride", MIDDLE, "nn.Conv2d(narrow, narrow, 3,"),
         (LATE, MIDDLE, "nn.Conv2d(narrow, narrow, 3,", "narrow, after, 1,", "narrow, after, 1, stride,"),
@@ -123,8 +163,7 @@ bottleneck = module(
         (NEEDS_ZERO, FIRST, f"{FIRST} padding=1,"),
         (NEEDS_ZERO, "stride, padding=1", "stride"),
     ],
-    praise="Equal to the reference in training and eval mode: narrow in the middle, wide at both ends. (The stride may "
-    "stand in the 3×3, as in torchvision, or in the first 1×1, as in the paper.)",
+    praise="Equal to the reference in training and eval mode: narrow in the middle, wide at both ends.",
 )  # fmt: skip
 
 negative_loss = choice(
@@ -154,7 +193,8 @@ IMAGENET = "that is a network of ImageNet's widths (64 to 512 channels): here th
 
 resnet20_parameters = value(
     right="""
-convolutions = 3 * 16 * 9 + 6 * 16 * 16 * 9 + 16 * 32 * 9 + 5 * 32 * 32 * 9 + 32 * 64 * 9 + 5 * 64 * 64 * 9
+stages = 6 * 16 * 16 + 16 * 32 + 5 * 32 * 32 + 32 * 64 + 5 * 64 * 64
+convolutions = 9 * (3 * 16 + stages)
 norms = 2 * (16 + 6 * 16 + 6 * 32 + 6 * 64)
 resnet20_parameters = convolutions + norms + 64 * 10 + 10
 """,
@@ -164,11 +204,11 @@ resnet20_parameters = convolutions + norms + 64 * 10 + 10
         ("biases before BN are counted: these convolutions have none", "norms = 2 *", "norms = 3 *"),
         ("right for the projection (option B): here the shortcuts slice and pad, without parameters", 272_474),
         ("the shortcuts are projections without BatchNorm: here they slice and pad, without parameters", 272_282),
-        ("that is for one input channel: CIFAR-10's pictures have three", "3 * 16 * 9", "1 * 16 * 9"),
-        ("the first convolution is missing: 3 → 16, with its BatchNorm", "3 * 16 * 9 + ", ""),
-        ("the first convolution is missing: 3 → 16, with its BatchNorm", "3 * 16 * 9 + ", "", "(16 + 6", "(6"),
-        ("the convolution into the second stage is missing: 16 → 32", " + 16 * 32 * 9", ""),
-        ("the convolution into the third stage is missing: 32 → 64", " + 32 * 64 * 9", ""),
+        ("that is for one input channel: CIFAR-10's pictures have three", "3 * 16 +", "1 * 16 +"),
+        ("the first convolution is missing: 3 → 16, with its BatchNorm", "3 * 16 + ", ""),
+        ("the first convolution is missing: 3 → 16, with its BatchNorm", "3 * 16 + ", "", "(16 + 6", "(6"),
+        ("the convolution into the second stage is missing: 16 → 32", " + 16 * 32", ""),
+        ("the convolution into the third stage is missing: 32 → 64", " + 32 * 64", ""),
         ("the dense layer is missing: 64 · 10 + 10", " + 64 * 10 + 10", ""),
         ("the dense layer's 10 biases are missing", "10 + 10", "10"),
         ("that is the paper's 0.27 million: count exactly", 270_000),

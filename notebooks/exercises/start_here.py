@@ -21,9 +21,19 @@ def mean(values):
     cases=[([1.0, 2.0, 8.0],), ([5.0],), ([-1.0, -0.5],)],
     slips=[
         ("that is the sum: divide it by how many values there are", " / len(values)", ""),
-        ("// rounds down: divide with /", " / ", " // "),
+        ("// rounds down: divide with /, which keeps the decimals", " / ", " // "),
         ("you rounded: keep the decimals", "sum(values) / len(values)", "round(sum(values) / len(values))"),
         ("you cut the decimals off: keep them", "sum(values) / len(values)", "int(sum(values) / len(values))"),
+        (
+            "that is rounded: return the mean as it is",
+            "sum(values) / len(values)",
+            "round(sum(values) / len(values), 2)",
+        ),
+        (
+            "that is the median, the value in the middle",
+            "sum(values) / len(values)",
+            "sorted(values)[len(values) // 2]",
+        ),
         ("the number of values is len(values), with nothing added or taken away", "len(values)", "(len(values) - 1)"),
     ],
     praise="Checks try several inputs, also ones that you did not think of.",

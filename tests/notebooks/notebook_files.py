@@ -53,4 +53,24 @@ def exercises(path: Path) -> list[Exercise]:
     return found
 
 
+HEAD = re.compile(
+    r"\*\*Takes\*\* (\d+) minutes for the core \(sections 1–(\d+)\) and (\d+) for the lab \((\d+)–(\d+)\); "
+    r"of these, the cells run for (\d+) and (\d+)\."
+)
+
+
+def minutes(cells: list[nbformat.NotebookNode]) -> float:
+    """Return how long a student takes, without what the cells run: the rule by which all chapters count.
+
+    160 words of prose a minute (folded hints aside), 10 lines of code (stubs and solutions aside), and what the
+    exercises say they take.
+    """
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    exercises = sum(int(count) for count in re.findall(r"\*\*Exercise ●+ \((\d+) minutes?\)", prose))
+    words = len(re.sub(r"<details>.*?</details>", "", prose, flags=re.S).split())
+    code = [cell for cell in cells if cell.cell_type == "code" and not {"exercise", "solution"} & set(tags(cell))]
+    lines = sum(bool(line.strip()) for cell in code for line in cell.source.splitlines())
+    return words / 160 + lines / 10 + exercises
+
+
 ALL_EXERCISES = [exercise for path in PATHS for exercise in exercises(path)]

@@ -1,13 +1,14 @@
 """Every notebook keeps the form that readers, instructors and tools rely on."""
 
 import ast
+import math
 import re
 
 import pytest
 
 from course_utils.exercises import exercises, topics
 from course_utils.workshop.solutions import FIRST_LINE, copy_solutions
-from notebook_files import ALL_EXERCISES, PATHS, read, tags
+from notebook_files import ALL_EXERCISES, HEAD, PATHS, minutes, read, tags
 
 NAMES = [path.stem for path in PATHS]
 pytestmark = pytest.mark.parametrize("path", PATHS, ids=NAMES)
@@ -24,9 +25,41 @@ def test_opens_with_what_the_reader_gets(path):
         assert promise in opening
 
 
-def test_ends_with_a_summary_and_a_way_on(path):
-    assert read(path).cells[-1].source.startswith("## Summary")
-    assert "Go on" in read(path).cells[-1].source
+def test_ends_with_a_summary_the_field_and_a_way_on(path):
+    ends = ["## Summary"] if path.name.startswith("00") else ["## Summary", "## In the field today", "## Read further"]
+    last = read(path).cells[-len(ends) :]
+    assert [cell.source.splitlines()[0] for cell in last] == ends
+    assert "Go on" in last[-1].source
+    if ends[1:]:
+        links = re.findall(r"\]\(https?://\S+\)", last[-1].source)
+        assert 3 <= len(links) <= 8 and len(re.findall(r"\((?:19|20)\d\d\)", last[-1].source)) >= 3
+
+
+def test_core_and_lab_are_marked_and_take_what_the_head_says(path):
+    """The core fits a lecture. Minutes are rounded up to five, by the rule of `minutes`, plus what the cells run."""
+    if path.name.startswith("00"):
+        return
+    cells = read(path).cells
+    lab = next(k for k, cell in enumerate(cells) if cell.id == "lab")
+    assert cells[lab].source.startswith("# Lab\n")
+    headings = [
+        re.match(r"## (\d+) · (Lab: )?(?!Lab)\S", cell.source) for cell in cells if cell.cell_type == "markdown"
+    ]
+    sections = [(int(found[1]), bool(found[2])) for found in headings if found]
+    assert [number for number, _ in sections] == list(range(1, len(sections) + 1))
+    core, last = sum(not in_lab for _, in_lab in sections), len(sections)
+    assert sections == [(k, k > core) for k in range(1, last + 1)], "the lab comes behind the core"
+    stated = HEAD.search(cells[0].source)
+    assert stated, f"expected a head like {HEAD.pattern}"
+    runs = int(stated[6]), int(stated[7])
+    counted = [5 * math.ceil((minutes(cells[:lab]) + runs[0]) / 5), 5 * math.ceil((minutes(cells[lab:]) + runs[1]) / 5)]
+    assert list(map(int, stated.groups()[:5])) == [counted[0], core, counted[1], core + 1, last]
+    assert counted[0] <= 75, f"the core takes {minutes(cells[:lab]):.0f} minutes and runs {runs[0]}"
+
+
+def test_import_cells_are_short(path):
+    imports = next(cell for cell in read(path).cells if cell.id == "imports")
+    assert len(imports.source.splitlines()) <= 12
 
 
 def test_names_its_kernel(path):

@@ -13,12 +13,11 @@ from controls.convolution_arithmetic import output_size_explorer, pooling_explor
 from controls.convolution_stepper import stepper_explorer
 from controls.data_augmentation import border_explorer, gallery_explorer
 from controls.drawing import draw_a_digit
-from controls.first_network import descent_explorer, neuron_explorer
+from controls.first_network import backward_explorer, descent_explorer, neuron_explorer, shore_explorer
 from controls.lenet import activation_explorer
-from controls.mnist_dnn import valley_explorer
+from controls.mnist_dnn import softmax_explorer, valley_explorer
 from controls.resnet import block_explorer, depth_explorer, drop_explorer
 from controls.start_here import wave_explorer
-from course_utils.data import make_three_feature_rows
 
 
 def gray_images(count):
@@ -45,6 +44,22 @@ def two_nets():
             nn.Conv2d(6, 3, 7), nn.Tanh(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(3, 10),
         )  # fmt: skip
     return nets
+
+
+def some_lake():
+    """Return points (400, 2) of chapter 01's map, and 1 for each in the lake."""
+    points = 2 * torch.rand(400, 2, generator=torch.Generator().manual_seed(1)) - 1
+    return points, (points.norm(dim=1) < 0.8).long()
+
+
+def lake_photos():
+    """Return chapter 01's network for the lake by training step: before, and with more certain answers."""
+    photos = {}
+    for seed, step in enumerate((0, 1000)):
+        torch.manual_seed(seed)
+        photos[step] = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 2))
+        photos[step][0].weight.data *= 1 + step / 200
+    return photos
 
 
 def trainings():
@@ -108,8 +123,11 @@ SCALE = {"mean": 0.13, "std": 0.3}
 
 EXAMPLES = {
     "wave": wave_explorer,
-    "neuron": lambda: neuron_explorer(*make_three_feature_rows(1000, seed=1)),
+    "neuron": lambda: neuron_explorer(*some_lake()),
+    "backward": backward_explorer,
+    "shore": lambda: shore_explorer(lake_photos(), *some_lake()),
     "descent": lambda: descent_explorer(*trainings(), 0.6),
+    "softmax": softmax_explorer,
     "valley": valley_explorer,
     "stepper": stepper_explorer,
     "sizes": output_size_explorer,

@@ -11,15 +11,21 @@ import torch
 from control_examples import emptied
 from controls.data_augmentation import (
     BORDERS,
+    GUESSES,
+    NONE,
     ORDERS,
     PLACES,
+    SAFE,
+    UNSAFE,
     augmented,
     border_explorer,
     draw_border,
     draw_gallery,
     gallery_explorer,
     mosaic,
-    range_text,
+    plot_lookup,
+    unsafe,
+    verdict,
 )
 from course_utils import augmentation
 from course_utils.plotting import new_figure
@@ -36,10 +42,10 @@ LABELS = torch.arange(20) % 10
 STILL = {"shift": 0, "angle": 0, "scale": 0, "mirror": False, "upside_down": False, "cutout": 0, "redraw": 1}
 
 
-def shown(images, **changes):
+def shown(images, guess=SAFE, **changes):
     """Draw the gallery; return its picture and its text."""
     axes = emptied(ONE)
-    text = draw_gallery(images[:16].float() / 255, axes, **STILL | changes)
+    text = draw_gallery(images[:16].float() / 255, axes, guess=guess, **STILL | changes)
     return np.asarray(axes.images[0].get_array()), text
 
 
@@ -59,7 +65,7 @@ def test_the_gallery_over_its_range(images, size):
         assert picture.shape[:2] == (4 * size + 6, 4 * size + 6) and np.isfinite(picture).all()
         assert picture.min() >= 0 and picture.max() <= 1
         past = changes["angle"] > 45 or changes["upside_down"] or (changes["mirror"] and images is DIGITS)
-        assert ("Past the safe range" in text) == past and ("in the safe range (" in text) == (not past)
+        assert (". No: " in text) == past and ("in the safe range (" in text) == (not past)
 
 
 @pytest.mark.parametrize(
@@ -72,16 +78,36 @@ def test_the_gallery_over_its_range(images, size):
         ((False, 0, True, True), ["mirrored 5", "5 and 2", "a 9 of a 6"]),
         ((False, 180, True, True), ["mirrored 5", "5 and 2", "6 and 9", "a 9 of a 6"]),
         ((True, 45, True, False), []),
-        ((True, 46, False, False), ["stand on their heads"]),
-        ((True, 0, False, True), ["stand on their heads"]),
-        ((True, 180, True, True), ["stand on their heads"]),
+        ((True, 46, False, False), ["keep their names"]),
+        ((True, 0, False, True), ["keep their names"]),
+        ((True, 180, True, True), ["keep their names"]),
     ],
 )
-def test_past_the_safe_range_the_confused_classes_are_named(settings, texts):
+def test_what_speaks_against_a_change_is_named(settings, texts):
     color, angle, mirror, upside_down = settings
-    found = range_text(color, angle=angle, mirror=mirror, upside_down=upside_down).split(";")
-    assert len(found) == max(1, len(texts)) and all(any(text in one for one in found) for text in texts)
-    assert found[0].startswith("Past the safe range: " if texts else "Angle and flips are in the safe range")
+    found = unsafe(color, angle=angle, mirror=mirror, upside_down=upside_down)
+    assert len(found) == len(texts) and all(any(text in one for one in found) for text in texts)
+
+
+def test_the_gallery_judges_only_after_a_guess():
+    for reasons, right in (([], SAFE), (["6 and 9"], UNSAFE)):
+        for guess in GUESSES:
+            text = verdict(guess, reasons)
+            assert ("6 and 9" in text or "safe range" in text) == (guess != NONE)
+            assert text.startswith("Would you" if guess == NONE else "Yes: " if guess == right else "No: ")
+            shown(DIGITS, guess)
+            assert bool(ONE.patches) == (guess != NONE)  # the frame
+
+
+def test_every_other_knob_takes_the_guess_back():
+    control = gallery_explorer(DIGITS, LABELS)
+    guess = control.knobs["guess"]
+    for name, value in (STILL | {"shift": 3, "mirror": True, "upside_down": True, "redraw": 2, "cutout": 4}).items():
+        guess.value = UNSAFE
+        assert "No: " in control.plain_text or "Yes: " in control.plain_text
+        if control.knobs[name].value != value:
+            control.knobs[name].value = value
+            assert guess.value == NONE and "Would you train with these?" in control.plain_text
 
 
 @pytest.mark.parametrize(("images", "size"), [(DIGITS, 28), (PHOTOS, 32)], ids=KINDS)
@@ -374,8 +400,26 @@ def test_the_smallest_images_have_a_border():
 def test_the_knobs_reach_as_far_as_the_chapter_says():
     gallery, border = gallery_explorer(DIGITS, LABELS).knobs, border_explorer(DIGITS).knobs
     reach = {name: (knob.min, knob.max) for name, knob in gallery.items() if hasattr(knob, "min")}
-    assert list(gallery) == list(STILL)
+    assert list(gallery) == [*STILL, "guess"]
     assert reach == {"shift": (0, 6), "angle": (0, 180), "scale": (0, 40), "cutout": (0, 16), "redraw": (1, 50)}
     assert list(border) == ["padding", "border", "order"]
     assert (border["padding"].min, border["padding"].max) == (0, 8)
     assert (border["border"].options, border["order"].options) == (BORDERS, ORDERS)
+
+
+# -------------------------------------------------------------------------------------- where the new pixels look
+
+
+@pytest.mark.parametrize("size", [(28, 28), (6, 9)])
+def test_the_lookup_shows_the_new_picture_and_where_it_looks(size):
+    image = torch.rand(1, *size)
+    left, right = plot_lookup(image, torch.tensor([[1.0, 0.0, -1.0], [0.0, 1.0, 0.0]])).axes
+    old, new = (axes.images[0].get_array() for axes in (left, right))
+    np.testing.assert_array_equal(old, image[0].numpy())
+    if size[1] % 2 == 0:  # half a width to the right: whole pixels
+        expected = np.zeros(size)
+        expected[:, size[1] // 2 :] = image[0, :, : size[1] // 2]
+        np.testing.assert_allclose(new, expected, atol=1e-4)
+    here, there = (axes.collections[0].get_offsets() for axes in (right, left))
+    np.testing.assert_allclose(there, here - [1, 0], atol=1e-6)
+    assert left.get_xlim() == right.get_xlim() and left.get_ylim() == right.get_ylim()

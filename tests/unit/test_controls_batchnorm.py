@@ -14,6 +14,7 @@ from controls.batchnorm import (
     BARS,
     EDGES,
     NORMAL,
+    PER_PLACE,
     SHARED,
     axes_explorer,
     channel_explorer,
@@ -255,6 +256,19 @@ def test_all_means_together_cover_all_numbers(norm, groups):
     assert math.prod(map(int, found[2].split("·"))) == numbers
 
 
+def test_per_position_one_place_of_one_image_is_colored_in_all_channels():
+    x = X.permute(0, 2, 3, 1).clone().requires_grad_()  # channels last
+    torch.nn.LayerNorm(16)(x)[5, 3, 4, 7].backward()
+    rows = {tuple(place) for place in (x.grad != 0).nonzero()[:, :3].tolist()}
+    assert rows == {(5, 3, 4)} and int((x.grad != 0).sum()) == 16
+    axes, text = drawn_axes(PER_PLACE, 4, image=5, channel=7)
+    maps, boxes = axes.collections
+    assert not (np.asarray(maps.get_array()) == SHARED).any()
+    corners = np.array([path.vertices[0] for path in boxes.get_paths()])
+    np.testing.assert_allclose(corners, [(channel + 0.4, 5.3) for channel in range(16)])
+    assert "there are 800 means, each over C = 16 numbers" in text and "No groups are used" in text
+
+
 def test_the_relatives_are_named():
     assert "depends on its companions" in drawn_axes("BatchNorm", 1)[1]
     for groups, words in ((1, "this is LayerNorm"), (16, "this is InstanceNorm"), (4, "no companions are needed.")):
@@ -275,4 +289,4 @@ def test_the_knobs_reach_as_far_as_the_chapter_says():
     assert [(curve[name].min, curve[name].max) for name in ("gamma", "beta")] == [(0, 3), (-3, 3)]
     assert (axes["image"].max, axes["channel"].max) == (7, 15)
     assert axes["groups"].options == (1, 2, 4, 8, 16)
-    assert axes["norm"].options == ("BatchNorm", "LayerNorm", "InstanceNorm", "GroupNorm")
+    assert axes["norm"].options == ("BatchNorm", "LayerNorm", PER_PLACE, "InstanceNorm", "GroupNorm")

@@ -25,6 +25,7 @@ from controls.convolution_arithmetic import (
     pooling_explorer,
     receptive_field_explorer,
 )
+from controls.convolution_pictures import draw_block, draw_links, plot_by_size
 from controls.convolution_stepper import (
     INPUT,
     OWN,
@@ -530,3 +531,34 @@ def test_the_lesson_of_the_shift():
     assert (
         control.image.value == fixed and "exactly" in control.plain_text and "draw are not used" in control.plain_text
     )
+
+
+# ------------------------------------------------------------------------------------------------- pictures, no knobs
+
+
+def test_links_are_drawn_once_each_and_equal_numbers_in_equal_colors():
+    links = torch.tensor([[1, 2, 0], [0, 1, 2]])
+    (axes,) = draw_links({"two outputs": links}).axes
+    *lines, inputs, outputs = axes.lines
+    ends = [(line.get_xdata()[0], line.get_xdata()[1] - 0.5) for line in lines]
+    assert ends == [(0, 0), (1, 0), (1, 1), (2, 1)]
+    colors = [line.get_color() for line in lines]
+    assert colors[0] == colors[2] != colors[1] == colors[3]
+    assert (len(inputs.get_xdata()), len(outputs.get_xdata()), axes.get_title()) == (3, 2, "two outputs")
+    with pytest.raises(ValueError, match=r"expected links \(outputs, inputs\), got \[\(3,\)\]"):
+        draw_links({"flat": torch.arange(3)})
+
+
+def test_runs_are_drawn_over_their_parameters():
+    (axes,) = plot_by_size({"a": {10: [0.5, 0.7], 1000: [0.9]}, "b": {100: [1.0]}}, ylabel="accuracy", title="t").axes
+    assert axes.get_xscale() == "log"
+    assert [[*map(list, line.get_data())] for line in axes.lines] == [[[10, 1000], [0.6, 0.9]], [[100], [1.0]]]
+    dots = [[tuple(dot) for dot in group.get_offsets()] for group in axes.collections]
+    assert dots == [[(10, 0.5), (10, 0.7)], [(1000, 0.9)], [(100, 1.0)]]
+
+
+def test_the_block_has_a_window_and_a_kernel_for_each_channel_and_one_sum():
+    (axes,) = draw_block().axes
+    faces = [collection.get_facecolor() for collection in axes.collections]
+    full = [int((face[:, :3] < 1).any(axis=1).sum()) for face in faces]
+    assert full == [9, 9, 1] * 3 + [9, 1] and [len(face) for face in faces] == [25, 9, 1] * 3 + [9, 9]

@@ -16,6 +16,8 @@ from controls.lenet import (
     enlarged,
     layers_of,
     logits_without,
+    maps_of,
+    network_diagram,
     outputs_of,
     tile,
 )
@@ -280,3 +282,28 @@ def test_what_cannot_be_browsed_is_refused(models, images, labels, message):
 def test_a_layer_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="there is no layer 'S2': choose from 0, 1, 2, 3, 4, 5, 6, 8"):
         activation_explorer(NETS, IMAGES, LABELS, layer="S2", **SCALE)
+
+
+# ------------------------------------------------------------------------------------------------ a network to scale
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (6, 28, 28), (16, 5, 5), (120, 1, 1), (84,), (10,), (3, 2, 2)])
+def test_each_number_has_its_own_square(shape):
+    corners, side = maps_of(shape)
+    squares = {(x + dx, y + dy) for x, y in corners.tolist() for dx in range(side) for dy in range(side)}
+    assert len(squares) == math.prod(shape) and min(min(square) for square in squares) == 0
+
+
+def test_a_diagram_frames_windows_inside_their_maps():
+    layers = {"input": (1, 12, 12), "conv": (4, 8, 8), "pool": (4, 4, 4), "all": (6, 1, 1), "out": (3,)}
+    figure = network_diagram(layers, {"conv": 5, "pool": 2, "all": 4}, title="a network")
+    (axes,) = figure.axes
+    boxes = [np.array([path.vertices[:4] for path in drawn.get_paths()]) for drawn in axes.collections]
+    assert [len(drawn) for drawn in boxes] == [1, 4, 4, 6, 3]
+    frames = [patch.get_extents().transformed(axes.transData.inverted()).get_points() for patch in axes.patches]
+    for (low, high), layer in zip(frames, [0, 1, 1, 2, 2, 3], strict=True):
+        last = boxes[layer][-1]
+        assert (low >= last.min(axis=0) - 1e-6).all() and (high <= last.max(axis=0) + 1e-6).all()
+    assert [np.ptp(frame[:, 0]) for frame in frames] == pytest.approx([5, 1, 2, 1, 4, 1])
+    assert [text.get_text().split("\n")[0] for text in axes.texts] == list(layers)
+    assert axes.texts[1].get_text().endswith("4 × 8 × 8\n= 256")

@@ -25,6 +25,7 @@ from controls.resnet import (
     drop_explorer,
     logits_without,
     traced,
+    two_blocks,
 )
 from course_utils.controls import text_writer
 from course_utils.models import ResidualBlock
@@ -344,6 +345,15 @@ def test_words_do_not_touch_each_other():
             frames.append(axes.patches[-1].get_path().get_extents())
         for one, other in itertools.combinations(frames, 2):
             assert not one.overlaps(other)
+
+
+def test_the_picture_shows_both_blocks_with_the_same_parts():
+    axes = two_blocks().axes[0]
+    words = [text.get_text() for text in axes.texts]
+    for part, count in (("3×3 conv\nBatchNorm", 4), ("ReLU", 4), ("x", 2), ("H(x)", 1), ("F(x)", 1), ("+", 1)):
+        assert words.count(part) == count
+    frames = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(frames, 2))
 
 
 # ------------------------------------------------------------------------------------------------------------- knobs

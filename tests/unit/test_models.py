@@ -134,7 +134,7 @@ def test_the_bottleneck_is_the_one_of_chapter_11_and_torchvision_s(sizes):
 
 @pytest.mark.parametrize("blocks", [1, 3])
 def test_resnet20_is_the_one_of_chapter_11(blocks):
-    ours, chapter = seeded(resnet20, blocks), seeded(defined_in("11", "plain block resnet20", "resnet20"), blocks)
+    ours, chapter = seeded(resnet20, blocks), seeded(defined_in("11", "plain deep block resnet20", "resnet20"), blocks)
     assert [tuple(p.shape) for p in ours.parameters()] == [tuple(p.shape) for p in chapter.parameters()]
     agree(ours, chapter, PHOTOS)
 

@@ -13,6 +13,7 @@ import torch
 from course_utils import runtime
 from course_utils.runtime import (
     budget,
+    compare,
     comparison_seeds,
     current_seed,
     has_bfloat16,
@@ -85,6 +86,18 @@ def test_a_comparison_begins_with_the_current_seed(monkeypatch, profile, results
     monkeypatch.setenv("COURSE_PROFILE", profile)
     monkeypatch.setenv("COURSE_RESULTS", results)
     assert comparison_seeds() == seeds
+
+
+def test_compare_runs_each_choice_with_each_seed():
+    drawn = compare(lambda choice, seed: (choice, seed, torch.rand(1).item()), ["a", "b"], [0, 1])
+    first, second = (torch.rand(1, generator=torch.Generator().manual_seed(seed)).item() for seed in (0, 1))
+    assert drawn == {name: [(name, 0, first), (name, 1, second)] for name in ("a", "b")}
+
+
+def test_compare_takes_the_seeds_of_a_comparison(monkeypatch):
+    monkeypatch.setenv("COURSE_SEED", "3")
+    monkeypatch.setenv("COURSE_PROFILE", "tiny")
+    assert compare(lambda choice, seed: seed, ["a"]) == {"a": [3, 4]}
 
 
 def test_an_explicit_seed_wins_over_course_seed(monkeypatch):

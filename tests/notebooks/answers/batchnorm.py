@@ -128,6 +128,9 @@ WRONG = {
         (normed("return gamma[:, None, None] * normalized + beta[:, None, None]", "return mean"),
          "expected float32 (4, 3, 2, 5), got tensor(["),
         ("batch_norm = nn.BatchNorm2d", "raised"),
+        ("def batch_norm(x, gamma, beta, eps):\n"
+         "    return F.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)", "write it without"),
+        (normed("eps).sqrt()", "1e-5).sqrt()"), "use the argument eps"),
         ("batch_norm = 7", "expected a function"),
     ],
     "07/running_update": [
@@ -150,9 +153,16 @@ WRONG = {
         (updated(DETACHED, "    x = torch.tensor(x.numpy())\n"), "inside a network x has a graph"),
         (updated("    return new_mean, new_var", "    pass"), "is the return missing"),
         (updated("(0, 2, 3)", "(2, 3)"), "part 1 of 2: expected tensor(["),
+        ("def running_update(running_mean, running_var, x, momentum):\n"
+         "    norm = nn.BatchNorm2d(x.shape[1], momentum=momentum)\n    norm.running_mean.copy_(running_mean)\n"
+         "    norm.running_var.copy_(running_var)\n    norm(x)\n    return norm.running_mean, norm.running_var",
+         "batch_norm does this exercise's work"),
     ],
     "07/spot_evaluate": [("spot_evaluate = 2", "expected one of")],
     "07/group_norm": [
+        ("def group_norm(x, groups, eps):\n    return F.group_norm(x, groups, eps=eps)", "write it without"),
+        (grouped("variance + eps", "variance + 1e-5"), "use the argument eps"),
+        (grouped("return out.view(B, C, H, W)", "return out"), "expected float32 (3, 4, 2, 5), got float32 (3, 2, 2"),
         (grouped(", correction=0", ""), "divides by n, not n − 1"),
         (grouped(GROUP_VARIANCE, "parts.std(dim=(2, 3, 4), keepdim=True)", "(variance + eps).sqrt()",
                  "(variance + eps)"), "under the root"),
@@ -187,6 +197,8 @@ WRONG = {
         (folded("    with torch.no_grad():\n", "    if True:\n"), "raised RuntimeError"),
         (folded("bias = 0 if conv.bias is None else conv.bias", "bias = conv.bias"), "raised TypeError"),
         (folded("bias = 0 if conv.bias is None else conv.bias", "bias = conv.bias"), "a layer that has none"),
+        (folded("new.weight.copy_(", "new.weight = ("), "cannot take a parameter's place"),
+        (folded("new.bias.copy_(", "new.bias = ("), "cannot take a parameter's place"),
         (FOLD_IN_PLACE, "layers that came in have changed"),
         (folded("    with torch", "    norm.eval()\n    with torch"), "are in eval mode now"),
         ("def fold(conv, norm):\n    return nn.Sequential(conv, norm).eval()", "expected 'Conv2d', got 'Sequential'"),
@@ -203,8 +215,6 @@ RIGHT = [
     ("07/batch_norm", NORM),
     ("07/batch_norm", ROWS),
     ("07/batch_norm", LOOP),
-    ("07/batch_norm", "def batch_norm(x, gamma, beta, eps):\n"
-     "    return F.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)"),
     ("07/batch_norm", normed(VARIANCE, "x.square().mean(dim=(0, 2, 3), keepdim=True) - mean.square()")),
     ("07/batch_norm", normed(VARIANCE, "x.double().var(dim=(0, 2, 3), keepdim=True, unbiased=False)")),
     ("07/running_update", RUNNING),
@@ -213,11 +223,7 @@ RIGHT = [
     ("07/running_update", "def running_update(running_mean, running_var, x, momentum):\n"
      "    x = x.detach().transpose(0, 1).flatten(1)\n"
      "    return running_mean.lerp(x.mean(dim=1), momentum), running_var.lerp(x.var(dim=1), momentum)"),
-    ("07/running_update", "def running_update(running_mean, running_var, x, momentum):\n"
-     "    norm = nn.BatchNorm2d(x.shape[1], momentum=momentum)\n    norm.running_mean.copy_(running_mean)\n"
-     "    norm.running_var.copy_(running_var)\n    norm(x)\n    return norm.running_mean, norm.running_var"),
     ("07/group_norm", GROUP),
-    ("07/group_norm", "def group_norm(x, groups, eps):\n    return F.group_norm(x, groups, eps=eps)"),
     ("07/group_norm", "def group_norm(x, groups, eps):\n    parts = []\n    for part in x.chunk(groups, dim=1):\n"
      "        mean = part.mean(dim=(1, 2, 3), keepdim=True)\n"
      "        variance = part.var(dim=(1, 2, 3), keepdim=True, correction=0)\n"

@@ -29,6 +29,27 @@ CONV_NUMPY = f"""{CONV}    sides = ((0, 0), (0, 0), (padding, padding), (padding
     windows = np.lib.stride_tricks.sliding_window_view(padded, (K, L), axis=(2, 3))[:, :, ::stride, ::stride]
     return np.einsum("bchwkl,nckl->bnhw", windows, weight.numpy()) + bias.numpy()[:, None, None]"""
 
+CONV_TAPS = f"""{CONV}    padded = F.pad(images, (padding,) * 4)
+    (K, L), (H, W) = weight.shape[2:], padded.shape[2:]
+    rows, columns = (H - K) // stride + 1, (W - L) // stride + 1
+    out = bias[:, None, None]
+    for k in range(K):
+        for l in range(L):
+            taken = padded[:, :, k : k + rows * stride : stride, l : l + columns * stride : stride]
+            taken = taken[:, :, :rows, :columns]
+            out = out + torch.einsum("bchw,nc->bnhw", taken, weight[:, :, k, l])
+    return out"""
+
+LAYER = "nn.Conv2d(weight.shape[1], weight.shape[0], weight.shape[2:], stride=stride, padding=padding)"
+LIBRARY = [  # what the library does, by the function of torch that is called first
+    ("conv2d", "F.conv2d(images.double(), weight.double(), bias.double(), stride, padding)"),
+    ("conv2d", "torch.conv2d(images, weight, bias, stride, padding)"),
+    ("conv2d", f"torch.func.functional_call({LAYER}, dict(weight=weight, bias=bias), images)"),
+    ("conv3d", "F.conv3d(images[:, :, None], weight[:, :, None], bias, (1, stride, stride))[:, :, 0]"),
+    ("unfold", "nn.Unfold(weight.shape[2:], padding=padding, stride=stride)(images)"),
+    ("unfold", "F.pad(images, (padding,) * 4).unfold(2, weight.shape[2], stride)"),
+]
+
 POOL_LOOPS = f"""{POOL}    B, C, H, W = maps.shape
     K, P = kernel_size, padding
     padded = torch.full((B, C, H + 2 * P, W + 2 * P), -torch.inf)
@@ -74,6 +95,8 @@ WRONG = {
         (SAME + "    return dilation * (kernel_size - 1) / 2", "half a pixel"),
         (SAME + "    padding = dilation * (kernel_size - 1) // 2", "for every kernel"),
         (SAME + "    return 1", "expected 2, got 1"),
+        (SAME + "    both = dilation * (kernel_size - 1)\n    if both % 2 == 0 and both < 8:\n        return both // 2",
+         "for kernel_size = 5, dilation = 2: expected 4, got 'None'"),
     ],
     "04/output_size": [
         (SIZE + "    return (size + 2 * padding - dilation * (kernel_size - 1) - 1) / stride + 1", "whole number"),
@@ -122,7 +145,10 @@ WRONG = {
         (conv("(B, N, OH, OW)", "(B, N, OH + 1, OW)"), "expected float32 (2, 4, 5, 8), got float32 (2, 4, 6, 8)"),
         (conv("\n    return out", "\n                return out"), "(2, 4, 5, 8) is right; at [0, 0, 0, 1] expected"),
         (conv("+ bias[n]", "+ bias"), "raised RuntimeError"),
-        (CONV + "    out = F.conv2d(images, weight, bias, stride, padding)", "is the return missing"),
+        (CONV + "    out = images.sum()", "is the return missing"),
+        (conv("for n in range(N):\n        ", "", "        for j", "    for j", "weight[n]", "weight", "[:, n, i",
+              "[:, :, i", "+ bias[n]", "+ bias"), "window[:, None] has an axis for the maps"),
+        *[(CONV + f"    return {call}", f"{name} does this exercise's work") for name, call in LIBRARY],
         ("conv2d = 3", "expected a function"),
     ],
     "04/max_pool": [
@@ -144,6 +170,17 @@ WRONG = {
         (pool("2 * P", "P"), "one side only"),
         (pool("amax(dim=(2, 3))", "amax(dim=(1, 2, 3))[:, None]"), "each map is pooled alone"),
         (pool("amax(dim=(2, 3))", "flatten(2).median(dim=2).values"), "the numbers differ"),
+        (pool("-torch.inf", "-100.0"), "only −∞ never does"),
+        (pool("-torch.inf", "-1e9"), "only −∞ never does"),
+        (POOL + "    return F.max_pool2d(maps, kernel_size, stride, padding)", "max_pool2d does this exercise's work"),
+        (POOL + "    return F.max_pool2d(maps, kernel_size, stride, padding, return_indices=True)[0]",
+         "max_pool2d_with_indices does this exercise's work"),
+        (POOL + "    maps = F.pad(maps, (padding,) * 4, value=-torch.inf)[:, :, None]\n"
+         "    return F.max_pool3d(maps, (1, kernel_size, kernel_size), (1, stride, stride))[:, :, 0]",
+         "max_pool3d does this exercise's work"),
+        (POOL + "    padded = F.pad(maps, (padding,) * 4, value=-torch.inf)\n"
+         "    windows = padded.unfold(2, kernel_size, stride).unfold(3, kernel_size, stride)\n"
+         "    return windows.flatten(4).max(dim=4).values", "unfold does this exercise's work"),
     ],
     "04/spot_ceil": [('spot_ceil = "ac"', "expected one of a, b, c, d")],
     "04/receptive_field": [
@@ -155,9 +192,9 @@ WRONG = {
          + "    return field", "poolings are left out"),
         (changed(WALK, "        field += (k - 1) * jump\n        jump *= s\n", ALL_BUT.format("k != s"))
          + "    return field", "poolings are left out"),
-        (changed(WALK, "in layers", "in layers[::-1]") + "    return field", "wrong order"),
+        (changed(WALK, "in layers", "in layers[::-1]") + "    return field", "first layer to the last"),
         (FIELD + "    field = 1\n    for k, s in layers:\n        field = (field - 1) * s + k\n    return field",
-         "from the last layer back"),
+         "from the last to the first"),
         (FIELD + "    return math.prod(s for k, s in layers)", "product of the strides"),
         (FIELD + "    return 2 * len(layers) + 1", "expected 16, got 9"),
     ],
@@ -184,16 +221,13 @@ RIGHT = [
     ("04/conv2d", CONV_LOOPS),
     ("04/conv2d", CONV_NUMPY),
     ("04/conv2d", changed(CONV_NUMPY, "return ", "out = ") + "\n    return out.tolist()"),
-    ("04/conv2d", CONV + "    return F.conv2d(images.double(), weight.double(), bias.double(), stride, padding)"),
-    ("04/conv2d", CONV + "    columns = F.unfold(images, weight.shape[2:], padding=padding, stride=stride)\n"
-     "    out = weight.flatten(1) @ columns + bias[:, None]\n"
-     "    rows = (images.shape[2] + 2 * padding - weight.shape[2]) // stride + 1\n"
-     "    return out.unflatten(2, (rows, -1))"),
+    ("04/conv2d", CONV_TAPS),
     ("04/max_pool", POOL_LOOPS),
     ("04/max_pool", changed(POOL_LOOPS, "return out", "return out.numpy().astype(float)")),
-    ("04/max_pool", POOL + "    padded = F.pad(maps, (padding,) * 4, value=-1e9)\n"
-     "    windows = padded.unfold(2, kernel_size, stride).unfold(3, kernel_size, stride)\n"
-     "    return windows.flatten(4).max(dim=4).values"),
+    ("04/max_pool", pool("-torch.inf", "torch.finfo(maps.dtype).min")),
+    ("04/max_pool", pool("[:, :, i * stride : i * stride + K, j * stride : j * stride + K]",
+                         "[:, :, i * stride :, j * stride :][:, :, :K, :K]", "amax(dim=(2, 3))",
+                         "flatten(2).max(dim=2).values")),
     ("04/spot_ceil", 'spot_ceil = " C"'),
     ("04/receptive_field", WALK + "    return torch.tensor(field)"),
     ("04/receptive_field", FIELD + "    field = 1\n    for k, s in reversed(layers):\n"

@@ -14,6 +14,12 @@ CROP = """def crop(images, padding):
 TURNS = """def quarter_turns(images):
     turns = torch.randint(1, 4, (len(images),))
     return torch.stack([image.rot90(int(k), (1, 2)) for image, k in zip(images, turns)])"""
+CROP_SLICES = """def crop(images, padding):
+    batch, channels, width, height = images.shape
+    padded = F.pad(images, (padding,) * 4)
+    corners = torch.randint(2 * padding + 1, (batch, 2)).tolist()
+    parts = [one[:, y : y + height, x : x + width] for one, (y, x) in zip(padded, corners)]
+    return torch.stack(parts)"""
 
 FLIP_INDEX = """def flip(images, p):
     result = images.clone()
@@ -106,6 +112,12 @@ WRONG = {
         (changed(CROP, "return windows", "images += 1\n    return windows"), "images itself has changed"),
         (changed(CROP, "    return ", "    "), "is the return missing"),
         (changed(CROP, "(padding,) * 4", "padding"), "raised"),
+        (changed(CROP, "height, width =", "width, height ="), "height and width are swapped"),
+        (changed(CROP, "height, width =", "width, height =", DRAWN,
+                 "(torch.rand(2, len(images)) * (2 * padding + 1)).long()"), "height and width are swapped"),
+        (changed(CROP, "(2, height, 1).unfold(3, width, 1)", "(3, width, 1).unfold(2, height, 1)"),
+         "in the wrong order"),
+        (CROP_SLICES, "it works for square images alone"),
         (ROLL, "comes back on the other"),
         ("crop = torch.nn.ReflectionPad2d", "raised TypeError"),
         ("crop = None", "expected a function"),
@@ -118,6 +130,15 @@ WRONG = {
         ('keeps_label = ""', "expected some of"),
         ("keeps_label = 3", "expected some of"),
         ("keeps_label = [1, 4]", "expected some of"),
+    ],
+    "09/kept_share": [
+        ("kept_share = 1 - 12 * 12 / 32**2", "four of its rows lie outside"),
+        ("kept_share = 0.09375", "which share stays"),
+        ("kept_share = 1 - 7 * 12 / 1024", "do not forget row 0"),
+        ("kept_share = 0.75", "rows times columns"),
+        ("kept_share = 0.14", "is not it"),
+        ("kept_share = None", "give a number"),
+        ('kept_share = "most of it"', "expected a number"),
     ],
     "09/safe_order": [('safe_order = "d"', "on both sides"), ('safe_order = "e"', "expected one of")],
     "09/pipeline": [
@@ -166,6 +187,9 @@ RIGHT = [
     ("09/random_crop", "from course_utils.augmentation import random_crop as crop"),
     ("09/random_crop", CROP_LOOP),
     ("09/random_crop", changed(CROP, DRAWN, "(torch.rand(2, len(images)) * (2 * padding + 1)).long()")),
+    ("09/random_crop", changed(CROP_SLICES, "width, height", "height, width")),
+    ("09/kept_share", "kept_share = 0.90625"),
+    ("09/kept_share", "kept_share = torch.tensor(928 / 1024)"),
     ("09/keeps_label", 'keeps_label = "F, d, A"'),
     ("09/keeps_label", 'keeps_label = {"a", "d", "f"}'),
     ("09/safe_order", 'safe_order = " C "'),
