@@ -1,7 +1,9 @@
 """Networks that several chapters use: each is the one that its chapter builds, and the shipped weights belong to it."""
 
+import ast
 import json
 import struct
+from collections import OrderedDict
 
 import nbformat
 import pytest
@@ -32,13 +34,13 @@ IMAGES = torch.rand(3, 1, 28, 28, generator=torch.Generator().manual_seed(0))
 
 
 def defined_in(notebook, cell_ids, name):
-    """Return what some cells of a notebook define, run alone with torch's usual names."""
+    """Return what some cells of a notebook define: their functions and classes, run alone with torch's usual names."""
     cells = nbformat.read(next(path for path in PATHS if path.name.startswith(notebook)), as_version=4).cells
-    namespace = {"nn": nn, "torch": torch, "F": F}
+    namespace = {"nn": nn, "torch": torch, "F": F, "OrderedDict": OrderedDict}
     for cell_id in cell_ids.split():
-        source = next(cell.source for cell in cells if cell.id == cell_id)
-        definitions = source.split("\n\n\ntrace")[0].split("\n\n\nassert")[0]
-        exec("from collections import OrderedDict\n" + definitions, namespace)
+        tree = ast.parse(next(cell.source for cell in cells if cell.id == cell_id))
+        tree.body = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.ImportFrom)]
+        exec(compile(tree, cell_id, "exec"), namespace)
     return namespace[name]
 
 
@@ -57,7 +59,10 @@ def test_lenet_is_the_one_of_chapter_05(choices):
 
 @pytest.mark.parametrize(("first", "second"), [(16, 32), (2, 4)])
 def test_the_two_convolution_net_is_the_one_of_chapter_04(first, second):
-    ours, chapter = seeded(two_conv_net, first, second), seeded(defined_in("04", "nets", "conv_net"), first, second)
+    ours, chapter = (
+        seeded(two_conv_net, first, second),
+        seeded(defined_in("04", "why-traced", "conv_net"), first, second),
+    )
     assert torch.equal(ours(IMAGES), chapter(IMAGES))
 
 
