@@ -3,6 +3,7 @@
 import base64
 import functools
 import io
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 
@@ -41,6 +42,7 @@ class Control(widgets.VBox):
             self.draw(*self.axes, **self.values())
             self.fixed |= {place.legend(**style) for place, style in legends}
             self.wipe()
+        self.one_at_a_time = threading.RLock()  # messages of one control may reach the kernel in two threads
         figure = self.axes[0].figure
         figure.set_dpi(120)
         self.canvas = FigureCanvasAgg(figure)
@@ -76,18 +78,19 @@ class Control(widgets.VBox):
 
     def redraw(self, change: dict | None = None) -> None:
         """Draw for the knobs' values; a value that does not fit is explained in the text."""
-        self.wipe()
-        try:
-            self.plain_text = f"{self.settings()}: {self.draw(*self.axes, **self.values())}"
-            self.image.value = self.png()
-        except Exception as error:  # JupyterLab hides what a callback raises: a reader would see an old picture
-            what = "Not possible" if isinstance(error, ValueError) else type(error).__name__
-            self.plain_text = f"{what}: {error}"
-            self.text.value = f"<p role='alert'><b>{what}:</b> {escape(str(error))}</p>"
-            self.image.layout.visibility = "hidden"  # the old picture would belong to other values
-        else:
-            self.text.value = f"<p>{escape(self.plain_text)}</p>"
-            self.image.layout.visibility = "visible"
+        with self.one_at_a_time:
+            self.wipe()
+            try:
+                self.plain_text = f"{self.settings()}: {self.draw(*self.axes, **self.values())}"
+                self.image.value = self.png()
+            except Exception as error:  # JupyterLab hides what a callback raises: a reader would see an old picture
+                what = "Not possible" if isinstance(error, ValueError) else type(error).__name__
+                self.plain_text = f"{what}: {error}"
+                self.text.value = f"<p role='alert'><b>{what}:</b> {escape(str(error))}</p>"
+                self.image.layout.visibility = "hidden"  # the old picture would belong to other values
+            else:
+                self.text.value = f"<p>{escape(self.plain_text)}</p>"
+                self.image.layout.visibility = "visible"
 
     def png(self) -> bytes:
         """Return the picture as it is now: the background, and on it what the drawing function has added."""

@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import statistics
+import threading
 import time
 import warnings
 
@@ -194,6 +195,32 @@ def test_a_drawing_leaves_frame_and_limits_and_no_trace():
     before = control.image.value
     control.redraw()
     assert control.image.value == before
+
+
+def test_redraws_in_two_threads_do_not_mix():
+    """JupyterLab may send the messages of one control to the main thread and to a subshell of the kernel."""
+
+    def draw(axes, count):
+        for k in range(20):
+            axes.plot([0, 1], [k, count])
+            time.sleep(0.0002)  # lets the other thread in
+        return "drawn"
+
+    _, axes = new_figure()
+    control = Control(draw, axes, count=slider("count", 1, 1, 9, 1))
+    seen = []
+
+    def redraw():
+        for _ in range(8):
+            control.redraw()
+            seen.append(control.plain_text)
+
+    threads = [threading.Thread(target=redraw) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(seen) == {"count = 1: drawn"} and len(axes.lines) == 20
 
 
 def test_an_animated_part_may_change_and_lies_above():
