@@ -24,13 +24,10 @@ shape_table = {
 """
 LENET = """
 def make_lenet():
-    return nn.Sequential(
-        nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2),
-        nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2),
-        nn.Conv2d(16, 120, 5), nn.Tanh(), nn.Flatten(),
-        nn.Linear(120, 84), nn.Tanh(),
-        nn.Linear(84, 10),
-    )  # fmt: skip
+    layers = [nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2)]
+    layers += [nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2)]
+    layers += [nn.Conv2d(16, 120, 5), nn.Tanh(), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(120, 84), nn.Tanh(), nn.Linear(84, 10))
 """
 COUNT = """
 convolutions = (25 + 1) * 6 + (6 * 25 + 1) * 16 + (16 * 25 + 1) * 120
@@ -144,7 +141,7 @@ make_lenet = kinds.module(
         ("C1 has padding 2: then the map of S4 is 5×5, not 4×4", ", padding=2", "",
          C5, "nn.Flatten(), nn.Linear(256, 120), nn.Tanh()"),
         ("C1 has padding 2, and C5 is missing", ", padding=2", "", C5, "nn.Flatten()", "120, 84", "256, 84"),
-        ("flatten is missing before F6", " nn.Flatten(),", ""),
+        ("flatten is missing before F6", ", nn.Flatten()", ""),
     ],
     praise="Equal to LeNet for any weights. C5 as a convolution or as nn.Linear(400, 120): the same function.",
 )  # fmt: skip

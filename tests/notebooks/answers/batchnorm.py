@@ -203,6 +203,11 @@ WRONG = {
         (folded("    with torch", "    norm.eval()\n    with torch"), "are in eval mode now"),
         ("def fold(conv, norm):\n    return nn.Sequential(conv, norm).eval()", "expected 'Conv2d', got 'Sequential'"),
         ("def fold(conv, norm):\n    return conv.weight, conv.bias", "expected 'Conv2d', got 'tuple'"),
+        ("def fold(conv, norm):\n    return nn.utils.fuse_conv_bn_eval(conv, norm)", "by hand, please"),
+        ("def fold(conv, norm):\n"
+         "    conv, norm = copy.deepcopy(conv).eval(), copy.deepcopy(norm).eval()\n"
+         "    return torch.nn.utils.fusion.fuse_conv_bn_eval(conv, norm)", "by hand, please"),
+        ("fold = nn.utils.fuse_conv_bn_eval", "by hand, please"),
         ("def fold(conv, norm):\n    return conv", "the convolution as it was"),
         (folded("    return new", "    pass"), "is the return missing"),
         (folded("norm.weight / sigma", "norm.weight / sigma + 1"), "the shape (2, 4, 8, 9) is right"),
@@ -230,9 +235,6 @@ RIGHT = [
      "        parts.append((part - mean) / torch.sqrt(variance + eps))\n    return torch.cat(parts, dim=1)"),
     ("07/fold", FOLD),
     ("07/fold", FOLD_COPY),
-    ("07/fold", "def fold(conv, norm):\n"
-     "    conv, norm = copy.deepcopy(conv).eval(), copy.deepcopy(norm).eval()\n"
-     "    return torch.nn.utils.fusion.fuse_conv_bn_eval(conv, norm)"),
     ("07/spot_evaluate", 'spot_evaluate = "B"'),
     ("07/c5_setting", 'c5_setting = " c "'),
 ]  # fmt: skip
