@@ -78,7 +78,7 @@ def time_limit(seconds: float) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # no other one can be interrupted
         yield
         return
-    late, arrived = threading.Event(), False
+    late = threading.Event()
 
     def interrupt() -> None:
         late.set()
@@ -90,15 +90,11 @@ def time_limit(seconds: float) -> Iterator[None]:
         try:
             timer.start()
             yield
-        except KeyboardInterrupt:
-            arrived = True
-            raise
         finally:
             timer.cancel()
             timer.join()
-            for _ in range(100):  # an interrupt on its way is to arrive here, not in the cells that follow
-                if late.is_set() and not arrived:
-                    time.sleep(0.01)
+            if late.is_set():
+                time.sleep(0.01)  # an interrupt on its way is to arrive here, not in the cells that follow
     except KeyboardInterrupt:
         if not late.is_set():
             raise  # the reader's own
