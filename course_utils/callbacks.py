@@ -159,13 +159,13 @@ class Checkpoint(Callback):
         self.sources = random_sources(state.train_loader, self.generators)
         if self.resume and state.callbacks[-1] is not self:
             raise ValueError("put the Checkpoint last in the list of callbacks: it keeps what the others know")
+        if self.path.is_dir():
+            raise ValueError(f"{self.path} is a folder: name a file, for example {self.path / 'run.pt'}")
         if self.resume and self.path.exists():
             content, self.last_file = read_latest(self.path)
             self.restore(content, state)
-        if is_main_process():  # a folder in the way or a full disk is better met now than after the first epoch
+        if is_main_process():  # a full disk is better met now than after the first epoch
             rehearsal = self.path.with_name(self.path.name + ".rehearsal")
-            if self.path.is_dir():
-                raise ValueError(f"{self.path} is a folder: name a file, for example {self.path / 'run.pt'}")
             write_whole(rehearsal, serialized(rehearsal, state.model, state.optimizer, state.history))
             rehearsal.unlink(missing_ok=True)
 

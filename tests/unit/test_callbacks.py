@@ -341,9 +341,10 @@ def test_a_watched_value_that_is_no_number_is_named(tmp_path):
     assert load_checkpoint(tmp_path / "a.pt", Counter())[-1]["val_loss"] == 1.0
 
 
-def test_a_folder_in_place_of_the_file_is_named_before_training(tmp_path):
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_folder_in_place_of_the_file_is_named_before_training(resume, tmp_path):
     with pytest.raises(ValueError, match=r"is a folder: name a file, for example .*run\.pt"):
-        run_script([1.0], [Checkpoint(tmp_path)])
+        run_script([1.0], [Checkpoint(tmp_path, resume=resume)])
 
 
 def test_a_full_disk_is_met_before_training(tmp_path, monkeypatch):
